@@ -1,0 +1,189 @@
+//! Files and directories. What can sleep is for children, or for paths on memory file systems
+//! (`/run`, `/proc`, `/sys`).
+
+use super::sys::{self, check, retry};
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
+
+/// A path as a C string; `InvalidInput` if it contains a zero byte.
+pub fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
+}
+
+/// Whether something is there, links not followed. May sleep on a dead file server: ask only about
+/// memory file systems, or in a child.
+pub fn exists(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok()
+}
+
+/// Makes a directory with exactly this mode and owner (user, group), and its missing parents with
+/// mode 0755 and ours. One that is there gets mode and owner. The last part may not be a link.
+pub fn make_dir(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        make_parents(parent)?;
+    }
+    make_one(path, mode)?;
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    let dir = sys::open(&c_path(path)?, flags, 0)?;
+    let meta = stat_fd(dir.as_raw_fd())?;
+    if let Some((uid, gid)) = owner {
+        if (meta.st_uid, meta.st_gid) != (uid, gid) {
+            // SAFETY: an open descriptor and two numbers.
+            check(unsafe { libc::fchown(dir.as_raw_fd(), uid, gid) })?;
+        }
+    }
+    // A new owner may have cleared mode bits, and the umask others.
+    // SAFETY: an open descriptor and a number.
+    check(unsafe { libc::fchmod(dir.as_raw_fd(), mode as libc::mode_t) }).map(|_| ())
+}
+
+fn make_parents(path: &Path) -> io::Result<()> {
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    if path.as_os_str().is_empty() || exists(path) {
+        return Ok(());
+    }
+    let missing: Vec<&Path> = path.ancestors().take_while(|up| !exists(up)).collect();
+    for part in missing
+        .iter()
+        .rev()
+        .filter(|part| !part.as_os_str().is_empty())
+    {
+        make_one(part, 0o755)?;
+    }
+    Ok(())
+}
+
+fn make_one(path: &Path, mode: u32) -> io::Result<()> {
+    // SAFETY: reads a C string.
+    let done = check(unsafe { libc::mkdir(c_path(path)?.as_ptr(), mode as libc::mode_t) });
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
+/// Writes a small file of the kernel (`/sys`, `/proc`) in one call.
+pub fn write_kernel_file(path: &CStr, text: &[u8]) -> io::Result<()> {
+    let file = sys::open(path, libc::O_WRONLY | libc::O_NOCTTY, 0)?;
+    super::fd::write(&file, text).map(|_| ())
+}
+
+/// Reads a small file whole, up to `limit` bytes; more is an error (`FileTooLarge`). A FIFO or
+/// device is not waited for, and refused.
+pub fn read_file(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let flags = libc::O_RDONLY | libc::O_NOCTTY | libc::O_NONBLOCK;
+    let file = sys::open(&c_path(path)?, flags, 0)?;
+    let meta = stat_fd(file.as_raw_fd())?;
+    if meta.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    // A file of the kernel says it is empty, so the size is only a hint.
+    let hint = usize::try_from(meta.st_size).unwrap_or(0).min(limit);
+    let mut bytes = vec![0u8; hint + 1];
+    let mut used = 0;
+    loop {
+        let got = super::fd::read(&file, bytes.get_mut(used..).unwrap_or(&mut []))?;
+        used += got;
+        if got == 0 {
+            bytes.truncate(used);
+            return Ok(bytes);
+        }
+        if used > limit {
+            return Err(io::Error::from_raw_os_error(libc::EFBIG));
+        }
+        if used == bytes.len() {
+            bytes.resize((used * 2).max(1024).min(limit + 1), 0);
+        }
+    }
+}
+
+/// Makes an empty file that was not there before; `AlreadyExists` if it was.
+pub fn create_new(path: &Path, mode: u32) -> io::Result<OwnedFd> {
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
+    sys::open(&c_path(path)?, flags, mode as libc::mode_t)
+}
+
+/// Reserves the pages of a file from 0 to `length`, and makes it that long.
+pub(super) fn reserve(fd: &OwnedFd, length: u64) -> io::Result<()> {
+    let raw = fd.as_raw_fd();
+    retry(|| {
+        // SAFETY: an open descriptor and numbers.
+        check(unsafe { libc::fallocate64(raw, 0, 0, length as i64) }).map(|_| ())
+    })
+}
+
+/// What the kernel knows of an open descriptor.
+pub(super) fn stat_fd(raw: RawFd) -> io::Result<libc::stat> {
+    // SAFETY: all-zero is a valid stat to be written over.
+    let mut meta: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: writes the stat it is given.
+    check(unsafe { libc::fstat(raw, &mut meta) })?;
+    Ok(meta)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    fn temp(name: &str) -> std::path::PathBuf {
+        let unique = format!(
+            "platform-files-{name}-{}-{}",
+            std::process::id(),
+            super::super::clock::now()
+        );
+        std::env::temp_dir().join(unique)
+    }
+
+    #[test]
+    fn directories_get_mode_and_parents() {
+        let base = temp("dirs");
+        let deep = base.join("a/b/c");
+        make_dir(&deep, 0o2750, None).unwrap();
+        assert_eq!(std::fs::metadata(&deep).unwrap().mode() & 0o7777, 0o2750);
+        assert_eq!(
+            std::fs::metadata(base.join("a")).unwrap().mode() & 0o7777,
+            0o755
+        );
+        make_dir(&deep, 0o700, None).unwrap();
+        assert_eq!(std::fs::metadata(&deep).unwrap().mode() & 0o7777, 0o700);
+        std::os::unix::fs::symlink("/etc", base.join("link")).unwrap();
+        assert!(make_dir(&base.join("link"), 0o700, None).is_err());
+        assert!(make_dir(&base.join("x/../y/z"), 0o700, None).is_err());
+        std::fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn reading_is_bounded_and_does_not_wait() {
+        let base = temp("read");
+        make_dir(&base, 0o700, None).unwrap();
+        let file = base.join("file");
+        std::fs::write(&file, [b'x'; 5000]).unwrap();
+        assert_eq!(read_file(&file, 5000).unwrap().len(), 5000);
+        assert_eq!(
+            read_file(&file, 4999).unwrap_err().raw_os_error(),
+            Some(libc::EFBIG)
+        );
+        assert!(
+            !read_file(Path::new("/proc/self/stat"), 4096)
+                .unwrap()
+                .is_empty()
+        );
+        let fifo = base.join("fifo");
+        // SAFETY: reads a C string.
+        assert_eq!(
+            unsafe { libc::mkfifo(c_path(&fifo).unwrap().as_ptr(), 0o600) },
+            0
+        );
+        assert!(read_file(&fifo, 100).is_err());
+        assert!(read_file(Path::new("/dev/zero"), 100).is_err());
+        assert!(create_new(&file, 0o600).is_err());
+        std::fs::remove_dir_all(base).unwrap();
+    }
+}

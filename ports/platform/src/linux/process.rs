@@ -1,0 +1,472 @@
+//! Processes: making them, knowing them again, seeing their end, ending them.
+//!
+//! A process number alone says nothing once the process may have been reaped by somebody else: the
+//! kernel uses it again. [`ProcId`] adds the start time, which makes it unique for a boot.
+//!
+//! The end of a child is taken in two steps, so that nothing is lost if the reaper dies in between:
+//! [`peek_exit`] tells who ended and how, and leaves the zombie; after that is recorded, [`reap`].
+
+use super::signal;
+use super::sys::{self, ProcPath, check, retry};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// A process that cannot be confused with a later one of the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProcId {
+    /// Process number in our namespace; never 0 for a real process.
+    pub pid: u32,
+    /// Start time in clock ticks since boot, as the kernel counts it; 0 if unknown.
+    pub start: u64,
+}
+
+/// A child that has ended and is not reaped yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// Which.
+    pub proc: ProcId,
+    /// Raw wait status, as `wait` gives it.
+    pub status: i32,
+}
+
+/// What the kernel says of a process number at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// `R`, `S`, `D`, `T`, `Z` …
+    pub state: u8,
+    /// Its parent.
+    pub parent: u32,
+    /// Its process group.
+    pub group: u32,
+    /// Its session.
+    pub session: u32,
+    /// Processor time used by itself, user and system, in clock ticks.
+    pub cpu: u64,
+    /// Start time in clock ticks since boot.
+    pub start: u64,
+}
+
+impl Status {
+    /// Whether it has ended and only waits to be reaped.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
+}
+
+/// This process's own number.
+pub fn own_pid() -> u32 {
+    std::process::id()
+}
+
+/// This process itself.
+pub fn own() -> ProcId {
+    let pid = own_pid();
+    ProcId {
+        pid,
+        start: start_time(pid).unwrap_or(0),
+    }
+}
+
+/// The parent's number: 1 is init.
+pub fn parent_pid() -> u32 {
+    std::os::unix::process::parent_id()
+}
+
+/// What `/proc` says of a process; `None` if there is none of that number.
+pub fn status(pid: u32) -> Option<Status> {
+    let mut buffer = [0u8; 1024];
+    let text = sys::read_start(ProcPath::new(pid, "stat").as_c(), &mut buffer).ok()?;
+    parse_stat(text)
+}
+
+/// Reads a line of `/proc/<pid>/stat`. The name, field 2, may contain anything, also brackets.
+fn parse_stat(text: &[u8]) -> Option<Status> {
+    let end_of_name = text.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = text.get(end_of_name + 2..)?.split(|byte| *byte == b' ');
+    let state = *fields.next()?.first()?;
+    let mut number = |skip: usize| -> Option<u64> {
+        fields.nth(skip)?.iter().try_fold(0u64, |sum, digit| {
+            digit
+                .is_ascii_digit()
+                .then(|| sum.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')))
+        })
+    };
+    let parent = number(0)? as u32;
+    let group = number(0)? as u32;
+    let session = number(0)? as u32;
+    // Fields 14 and 15 are the times, 22 is the start; 4, 5, 6 were the last three.
+    let cpu = number(7)?.wrapping_add(number(0)?);
+    let start = number(6)?;
+    Some(Status {
+        state,
+        parent,
+        group,
+        session,
+        cpu,
+        start,
+    })
+}
+
+/// The start time of a process, also of an unreaped one; `None` if there is none of that number.
+pub fn start_time(pid: u32) -> Option<u64> {
+    status(pid).map(|status| status.start)
+}
+
+/// Whether the process still exists and has not ended. One with unknown start time is taken to be
+/// whatever has its number.
+pub fn is_alive(proc: ProcId) -> bool {
+    proc.pid != 0
+        && status(proc.pid)
+            .is_some_and(|now| !now.is_dead() && (proc.start == 0 || now.start == proc.start))
+}
+
+/// The next child that has ended, left unreaped. `None` if there is none.
+///
+/// The same one comes again until it is reaped. Children that only stopped are not told here.
+pub fn peek_exit() -> io::Result<Option<Exit>> {
+    let Some((pid, status)) = wait_id(
+        libc::P_ALL,
+        0,
+        libc::WEXITED | libc::WNOHANG | libc::WNOWAIT,
+    )?
+    else {
+        return Ok(None);
+    };
+    let start = start_time(pid).unwrap_or(0);
+    Ok(Some(Exit {
+        proc: ProcId { pid, start },
+        status,
+    }))
+}
+
+/// Reaps a child that has ended; returns its raw wait status, or `None` if it has not ended.
+/// A number that is not a child's is an error (`ECHILD`).
+pub fn reap(pid: u32) -> io::Result<Option<i32>> {
+    let got = wait_id(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG);
+    match got {
+        Ok(found) => Ok(found.map(|(_, status)| status)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a child is stopped (`SIGSTOP` and its like).
+pub fn is_stopped(pid: u32) -> io::Result<bool> {
+    let flags = libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;
+    Ok(wait_id(libc::P_PID, pid, flags)?.is_some())
+}
+
+/// `waitid`, with number and raw wait status of what it found. No child at all is `None` when
+/// asked for any.
+fn wait_id(kind: libc::idtype_t, id: u32, flags: i32) -> io::Result<Option<(u32, i32)>> {
+    // SAFETY: all-zero is a valid siginfo; a zero pid in it means that nothing was found.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let done = retry(|| {
+        // SAFETY: writes the siginfo it is given.
+        check(unsafe { libc::waitid(kind, id as libc::id_t, &mut info, flags) })
+    });
+    match done {
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) && kind == libc::P_ALL => {
+            return Ok(None);
+        }
+        other => other?,
+    };
+    // SAFETY: waitid fills in these fields.
+    let (pid, value) = unsafe { (info.si_pid(), info.si_status()) };
+    if pid <= 0 {
+        return Ok(None);
+    }
+    let status = match info.si_code {
+        libc::CLD_EXITED => (value & 0xff) << 8,
+        libc::CLD_KILLED => value & 0x7f,
+        libc::CLD_DUMPED => (value & 0x7f) | 0x80,
+        _ => ((value & 0xff) << 8) | 0x7f,
+    };
+    Ok(Some((pid as u32, status)))
+}
+
+/// A process held by a descriptor: signals reach it or nobody. Becomes readable when it ends.
+#[derive(Debug)]
+pub struct Held {
+    fd: OwnedFd,
+}
+
+impl AsFd for Held {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<OwnedFd> for Held {
+    /// Takes a process descriptor that came from elsewhere (a socket's peer).
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+}
+
+/// Holds a process by a descriptor, checked to be the one that is meant. `ESRCH` if that one is
+/// gone, `ENOSYS` where the kernel has no such descriptors.
+pub fn hold(proc: ProcId) -> io::Result<Held> {
+    if proc.pid == 0 || proc.pid > i32::MAX as u32 {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
+    // SAFETY: makes a descriptor.
+    let raw = unsafe { libc::syscall(libc::SYS_pidfd_open, proc.pid as libc::c_int, 0) };
+    let fd = sys::owned_long(raw)?;
+    // Only now the number cannot be given to another process: look whether it was before.
+    if proc.start != 0 && start_time(proc.pid) != Some(proc.start) {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
+    Ok(Held { fd })
+}
+
+impl Held {
+    /// Sends it a signal; 0 only asks whether it is there.
+    pub fn kill(&self, signal: i32) -> io::Result<()> {
+        let nothing: *mut libc::siginfo_t = std::ptr::null_mut();
+        // SAFETY: no siginfo is given; the descriptor is open.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.fd.as_raw_fd(),
+                signal,
+                nothing,
+                0,
+            )
+        };
+        check(done).map(|_| ())
+    }
+}
+
+/// Sends a signal to exactly this process: `ESRCH` if it is gone, even if its number is not.
+pub fn kill(proc: ProcId, signal: i32) -> io::Result<()> {
+    match hold(proc) {
+        Ok(held) => match held.kill(signal) {
+            Err(error) if sys::is_missing(&error) => kill_by_number(proc, signal),
+            other => other,
+        },
+        Err(error) if sys::is_missing(&error) => kill_by_number(proc, signal),
+        Err(error) => Err(error),
+    }
+}
+
+/// Where the kernel has no process descriptors: check, then signal. For a child of ours there is
+/// nothing in between, because it keeps its number until it is reaped.
+fn kill_by_number(proc: ProcId, signal: i32) -> io::Result<()> {
+    if proc.start != 0 && start_time(proc.pid) != Some(proc.start) {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
+    kill_child(proc.pid, signal)
+}
+
+/// Sends a signal to an unreaped child by number.
+pub fn kill_child(pid: u32, signal: i32) -> io::Result<()> {
+    let number = positive(pid)?;
+    // SAFETY: sends a signal to another process.
+    check(unsafe { libc::kill(number, signal) }).map(|_| ())
+}
+
+/// Sends a signal to every process of a group whose leader is, or was, an unreaped child.
+pub fn kill_group(group: u32, signal: i32) -> io::Result<()> {
+    let number = positive(group)?;
+    // SAFETY: sends a signal to other processes.
+    check(unsafe { libc::kill(-number, signal) }).map(|_| ())
+}
+
+/// Numbers 0 and 1 would reach ourselves or everybody.
+fn positive(pid: u32) -> io::Result<i32> {
+    match i32::try_from(pid) {
+        Ok(number) if number > 1 => Ok(number),
+        _ => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+    }
+}
+
+/// All processes for which `choose` says so, by a walk through `/proc`: for machines without
+/// control groups, where a service is a session.
+pub fn find(mut choose: impl FnMut(u32, &Status) -> bool) -> Vec<ProcId> {
+    let mut found = Vec::new();
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return found;
+    };
+    for entry in entries.flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        if let Some(status) = status(pid) {
+            if !status.is_dead() && choose(pid, &status) {
+                found.push(ProcId {
+                    pid,
+                    start: status.start,
+                });
+            }
+        }
+    }
+    found
+}
+
+/// The living processes of a session.
+pub fn session_members(session: u32) -> Vec<ProcId> {
+    find(|_, status| status.session == session)
+}
+
+/// The living children of a process.
+pub fn children_of(parent: u32) -> Vec<ProcId> {
+    find(|_, status| status.parent == parent)
+}
+
+/// A new child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spawned {
+    /// Its number. It is our child, so the number is good until it is reaped.
+    pub pid: u32,
+    /// Whether it was born in the control group it was to be born in. If not, somebody has to
+    /// move it (the child itself, before it executes anything).
+    pub in_group: bool,
+}
+
+/// Forks. The child runs `body`, ends with the code it returns, and never comes back; a panic in
+/// it ends it with code 254. `group` is an open control group for it to be born in.
+///
+/// The caller must be single-threaded. The child has the parent's signal mask: a signal sent to
+/// it early waits until it has called [`super::child::reset_signals`].
+pub fn spawn(group: Option<BorrowedFd<'_>>, body: impl FnOnce(bool) -> i32) -> io::Result<Spawned> {
+    signal::ignored();
+    let (pid, in_group) = fork(group)?;
+    if pid != 0 {
+        return Ok(Spawned {
+            pid: pid as u32,
+            in_group,
+        });
+    }
+    // A panic must neither run on into the parent's code nor reach the C library's abort, which
+    // may signal the thread number it remembers: the parent's.
+    std::panic::set_hook(Box::new(|_| super::child::end(254)));
+    super::child::end(body(in_group))
+}
+
+/// Returns 0 in the child.
+fn fork(group: Option<BorrowedFd<'_>>) -> io::Result<(i32, bool)> {
+    if let Some(group) = group {
+        match clone_into(group) {
+            Ok(pid) => return Ok((pid, true)),
+            // An old kernel, one without the call, or a group that takes nobody: fork plainly.
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(
+                        libc::ENOSYS
+                            | libc::EINVAL
+                            | libc::E2BIG
+                            | libc::EPERM
+                            | libc::EACCES
+                            | libc::EOPNOTSUPP
+                            | libc::EBUSY
+                            | libc::EBADF
+                            | libc::ENODEV
+                    )
+                ) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // SAFETY: single-threaded by contract, so the child's memory is consistent.
+    check(unsafe { libc::fork() }).map(|pid| (pid, false))
+}
+
+/// `clone3` with a control group: the child is born in it, which is one step and much cheaper for
+/// the kernel than moving it.
+fn clone_into(group: BorrowedFd<'_>) -> io::Result<i32> {
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    /// `struct clone_args`, version 2.
+    #[repr(C, align(8))]
+    #[derive(Default)]
+    struct Args {
+        flags: u64,
+        pidfd: u64,
+        child_tid: u64,
+        parent_tid: u64,
+        exit_signal: u64,
+        stack: u64,
+        stack_size: u64,
+        tls: u64,
+        set_tid: u64,
+        set_tid_size: u64,
+        cgroup: u64,
+    }
+    let args = Args {
+        flags: CLONE_INTO_CGROUP,
+        exit_signal: libc::SIGCHLD as u64,
+        cgroup: group.as_raw_fd() as u64,
+        ..Args::default()
+    };
+    // SAFETY: like fork (no shared memory, no new stack), and single-threaded by contract.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &args, size_of::<Args>()) };
+    check(pid).map(|pid| pid as i32)
+}
+
+/// Adopts orphaned descendants in place of init. For tests and the single-process build.
+pub fn become_subreaper() -> io::Result<()> {
+    // SAFETY: sets a flag of this process.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_with_a_hostile_name() {
+        let line =
+            b"42 (a) R 1 (x) S 7 8 9 10 11 12 13 14 15 16 100 23 18 19 20 21 1 0 987654321 5";
+        let status = parse_stat(line).unwrap();
+        assert_eq!(
+            status,
+            Status {
+                state: b'S',
+                parent: 7,
+                group: 8,
+                session: 9,
+                cpu: 123,
+                start: 987_654_321
+            }
+        );
+        for end in 0..line.len() - 12 {
+            assert!(parse_stat(&line[..end]).is_none() || end > 70, "{end}");
+        }
+        assert!(parse_stat(b"").is_none());
+        assert!(parse_stat(b")").is_none());
+        assert!(parse_stat(b"1 (x) S a b c").is_none());
+    }
+
+    #[test]
+    fn identity_of_living_processes() {
+        let own = own();
+        assert!(own.start != 0 && is_alive(own));
+        let impostor = ProcId {
+            start: own.start + 1,
+            ..own
+        };
+        assert!(!is_alive(impostor));
+        assert_eq!(
+            kill(impostor, 0).unwrap_err().raw_os_error(),
+            Some(libc::ESRCH)
+        );
+        assert_eq!(
+            kill_by_number(impostor, 0).unwrap_err().raw_os_error(),
+            Some(libc::ESRCH)
+        );
+        kill(own, 0).unwrap();
+        kill_by_number(own, 0).unwrap();
+        assert!(!is_alive(ProcId { pid: 0, start: 0 }));
+    }
+
+    #[test]
+    fn numbers_that_mean_many_are_refused() {
+        for pid in [0, 1, u32::MAX, i32::MAX as u32 + 1] {
+            assert!(kill_child(pid, 0).is_err());
+            assert!(kill_group(pid, 0).is_err());
+        }
+    }
+}

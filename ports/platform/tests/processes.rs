@@ -1,0 +1,556 @@
+//! Processes, signals, control groups and sockets against the real kernel. Each test runs in a
+//! process of its own, because exits, signal masks and descriptors belong to a process: the test
+//! executable calls itself with the test's name. (A harness with threads could not fork safely.)
+#![allow(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use platform::poll::{Event, Interest, Poller};
+use platform::process::{self, ProcId};
+use platform::{cgroup, child, clock, fd, signal, socket};
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::PathBuf;
+
+type Test = (&'static str, fn());
+
+const TESTS: &[Test] = &[
+    ("exit_is_peeked_then_reaped", exit_is_peeked_then_reaped),
+    (
+        "raw_status_is_what_wait_gives",
+        raw_status_is_what_wait_gives,
+    ),
+    ("a_stopped_child_is_seen", a_stopped_child_is_seen),
+    ("signals_are_events", signals_are_events),
+    ("child_has_clean_signals", child_has_clean_signals),
+    (
+        "a_panic_in_the_child_stays_there",
+        a_panic_in_the_child_stays_there,
+    ),
+    (
+        "exec_gets_only_what_it_should",
+        exec_gets_only_what_it_should,
+    ),
+    ("session_members_are_found", session_members_are_found),
+    (
+        "a_reused_number_is_not_killed",
+        a_reused_number_is_not_killed,
+    ),
+    ("birth_and_death_in_a_group", birth_and_death_in_a_group),
+    ("packets_carry_descriptors", packets_carry_descriptors),
+    (
+        "descriptors_are_closed_with_the_packet",
+        descriptors_are_closed_with_the_packet,
+    ),
+    ("listeners_keep_connections", listeners_keep_connections),
+    ("datagrams_tell_the_sender", datagrams_tell_the_sender),
+    ("setup_primitives", setup_primitives),
+];
+
+fn main() {
+    let name = std::env::args().nth(1).unwrap_or_default();
+    if let Some(exact) = name.strip_prefix("run:") {
+        let (_, test) = TESTS.iter().find(|(test, _)| *test == exact).unwrap();
+        test();
+        return;
+    }
+    if std::env::args().any(|argument| argument == "--list") {
+        TESTS.iter().for_each(|(test, _)| println!("{test}: test"));
+        return;
+    }
+    let own = std::env::current_exe().unwrap();
+    let mut failed = 0;
+    let chosen = TESTS
+        .iter()
+        .filter(|(test, _)| name.starts_with('-') || test.contains(&name));
+    let mut passed = 0;
+    for (test, _) in chosen {
+        let done = std::process::Command::new(&own)
+            .arg(format!("run:{test}"))
+            .status()
+            .unwrap();
+        println!(
+            "test {test} ... {}",
+            if done.success() { "ok" } else { "FAILED" }
+        );
+        if done.success() {
+            passed += 1
+        } else {
+            failed += 1
+        }
+    }
+    let word = if failed == 0 { "ok" } else { "FAILED" };
+    println!("\ntest result: {word}. {passed} passed; {failed} failed; 0 ignored");
+    std::process::exit(i32::from(failed > 0));
+}
+
+fn temp(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("pt-{name}-{}", process::own_pid()));
+    std::fs::create_dir(&path).unwrap();
+    path
+}
+
+/// Waits for the end of the next child, as a manager would: poller, peek, reap.
+fn next_exit(poller: &mut Poller) -> process::Exit {
+    let mut events = Vec::new();
+    loop {
+        if let Some(exit) = process::peek_exit().unwrap() {
+            return exit;
+        }
+        poller
+            .wait(Some(clock::now() + 10_000_000), &mut events)
+            .unwrap();
+        assert!(!events.is_empty(), "no exit within ten seconds");
+        events.clear();
+    }
+}
+
+fn exit_is_peeked_then_reaped() {
+    let mut poller = Poller::new(&[]).unwrap();
+    assert_eq!(process::peek_exit().unwrap(), None);
+    let pid = process::spawn(None, |_| 7).unwrap().pid;
+    let exit = next_exit(&mut poller);
+    assert_eq!((exit.proc.pid, exit.status), (pid, 7 << 8));
+    assert!(
+        exit.proc.start > 0,
+        "the start time is there while it is unreaped"
+    );
+    assert!(!process::is_alive(exit.proc));
+    assert_eq!(
+        process::peek_exit().unwrap(),
+        Some(exit),
+        "peeking takes nothing"
+    );
+    assert_eq!(process::reap(pid).unwrap(), Some(7 << 8));
+    assert_eq!(process::peek_exit().unwrap(), None);
+    assert!(process::reap(pid).is_err());
+    assert_eq!(process::status(pid), None);
+}
+
+fn raw_status_is_what_wait_gives() {
+    let mut poller = Poller::new(&[]).unwrap();
+    let mut status_of = |body: fn() -> i32| {
+        let pid = process::spawn(None, |_| {
+            child::reset_signals(false).unwrap();
+            child::set_limit(child::Resource::Core, 0, 0).unwrap();
+            body()
+        })
+        .unwrap()
+        .pid;
+        let exit = next_exit(&mut poller);
+        let mut raw = 0;
+        // SAFETY: writes the integer.
+        assert_eq!(
+            unsafe { libc::waitpid(pid as i32, &mut raw, 0) },
+            pid as i32
+        );
+        assert_eq!(exit.status, raw);
+        raw
+    };
+    assert_eq!(status_of(|| 255), 255 << 8);
+    let by_signal = status_of(|| {
+        process::kill_child(process::own_pid(), signal::SIGTERM).unwrap();
+        0
+    });
+    assert_eq!(by_signal, signal::SIGTERM);
+}
+
+fn a_stopped_child_is_seen() {
+    let mut poller = Poller::new(&[]).unwrap();
+    let pid = process::spawn(None, |_| {
+        process::kill_child(process::own_pid(), signal::SIGSTOP).unwrap();
+        3
+    })
+    .unwrap()
+    .pid;
+    let mut events = Vec::new();
+    while !process::is_stopped(pid).unwrap() {
+        poller
+            .wait(Some(clock::now() + 10_000_000), &mut events)
+            .unwrap();
+    }
+    assert!(events.contains(&Event::Children));
+    assert_eq!(process::peek_exit().unwrap(), None);
+    process::kill_child(pid, signal::SIGCONT).unwrap();
+    assert_eq!(next_exit(&mut poller).status, 3 << 8);
+}
+
+fn signals_are_events() {
+    let mut poller = Poller::new(&[signal::SIGTERM, signal::SIGUSR1]).unwrap();
+    for number in [signal::SIGTERM, signal::SIGUSR1] {
+        process::kill_child(process::own_pid(), number).unwrap();
+    }
+    let mut events = Vec::new();
+    poller.wait(None, &mut events).unwrap();
+    assert!(events.contains(&Event::Signal(signal::SIGTERM)));
+    assert!(events.contains(&Event::Signal(signal::SIGUSR1)));
+    assert_eq!(events.len(), 2);
+}
+
+/// The line of `/proc/self/status` with this name, as a number.
+fn mask(name: &str) -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .unwrap();
+    u64::from_str_radix(line.trim(), 16).unwrap()
+}
+
+fn child_has_clean_signals() {
+    let mut poller = Poller::new(&[signal::SIGTERM, signal::SIGHUP]).unwrap();
+    // SAFETY: ignoring a signal is no code of ours.
+    unsafe { libc::signal(signal::SIGUSR2, libc::SIG_IGN) };
+    for pipe in [false, true] {
+        process::spawn(None, |_| {
+            child::reset_signals(pipe).unwrap();
+            let expected = if pipe { 1 << (signal::SIGPIPE - 1) } else { 0 };
+            i32::from((mask("SigBlk:"), mask("SigIgn:")) != (0, expected))
+        })
+        .unwrap();
+        let exit = next_exit(&mut poller);
+        assert_eq!(exit.status, 0);
+        process::reap(exit.proc.pid).unwrap();
+    }
+}
+
+fn a_panic_in_the_child_stays_there() {
+    let mut poller = Poller::new(&[]).unwrap();
+    process::spawn(None, |_| panic!("in the child")).unwrap();
+    assert_eq!(next_exit(&mut poller).status, 254 << 8);
+}
+
+fn exec_gets_only_what_it_should() {
+    let mut poller = Poller::new(&[]).unwrap();
+    let (reader, writer) = fd::pipe().unwrap();
+    let stray = std::fs::File::open("/dev/null").unwrap();
+    fd::set_inheritable(&stray, true).unwrap();
+    let mut arguments = child::Strings::new();
+    let script = "ls /proc/self/fd | tr '\\n' ' '; echo $VAR; ps -o sid= -p $$ >/dev/null; umask; exec 2>&-; exit 5";
+    for argument in ["sh", "-c", script] {
+        arguments.push(argument.as_bytes()).unwrap();
+    }
+    let mut environment = child::Strings::new();
+    environment.push(b"VAR=value").unwrap();
+    environment.push(b"PATH=/bin:/usr/bin").unwrap();
+    process::spawn(None, |_| {
+        let setup = || -> std::io::Result<()> {
+            child::new_session()?;
+            child::set_umask(0o27);
+            let null = child::open(c"/dev/null", child::Mode::Read)?;
+            child::install(&null, 0)?;
+            child::install(&writer, 1)?;
+            child::close_at_exec(3, &[]);
+            child::reset_signals(false)
+        };
+        if setup().is_err() {
+            return 1;
+        }
+        child::execute(c"/bin/sh", &arguments, &environment);
+        2
+    })
+    .unwrap();
+    drop(writer);
+    assert_eq!(next_exit(&mut poller).status, 5 << 8);
+    let mut buffer = [0; 256];
+    let mut text = Vec::new();
+    while let Ok(got @ 1..) = fd::read(&reader, &mut buffer) {
+        text.extend_from_slice(&buffer[..got]);
+    }
+    // 3 is the directory that ls itself reads.
+    assert_eq!(String::from_utf8(text).unwrap(), "0 1 2 3 value\n0027\n");
+}
+
+fn session_members_are_found() {
+    let mut poller = Poller::new(&[]).unwrap();
+    let (reader, writer) = fd::pipe().unwrap();
+    let leader = process::spawn(None, |_| {
+        child::new_session().unwrap();
+        process::spawn(None, |_| {
+            fd::write(&writer, b"x").unwrap();
+            // SAFETY: waits for a signal.
+            unsafe { libc::pause() }
+        })
+        .unwrap();
+        0
+    })
+    .unwrap()
+    .pid;
+    poller.add(&reader, 1, Interest::READ).unwrap();
+    let mut events = Vec::new();
+    while !events.iter().any(|event| matches!(event, Event::Ready(_))) {
+        poller.wait(None, &mut events).unwrap();
+    }
+    assert_eq!(next_exit(&mut poller).proc.pid, leader);
+    let members = process::session_members(leader);
+    assert_eq!(members.len(), 1);
+    assert_ne!(members[0].pid, leader, "the leader has ended");
+    process::kill_group(leader, signal::SIGKILL).unwrap();
+    let held = process::hold(members[0]);
+    if let Ok(held) = held {
+        poller.add(&held, 2, Interest::READ).unwrap();
+        events.clear();
+        while !events
+            .iter()
+            .any(|event| matches!(event, Event::Ready(r) if r.token == 2))
+        {
+            poller
+                .wait(Some(clock::now() + 10_000_000), &mut events)
+                .unwrap();
+        }
+    }
+    assert!(!process::is_alive(members[0]));
+}
+
+fn a_reused_number_is_not_killed() {
+    let _poller = Poller::new(&[]).unwrap();
+    let pid = process::spawn(None, |_| {
+        // SAFETY: waits for a signal.
+        unsafe { libc::pause() }
+    })
+    .unwrap()
+    .pid;
+    let start = process::start_time(pid).unwrap();
+    let before = ProcId {
+        pid,
+        start: start - 1,
+    };
+    for attempt in [
+        process::kill(before, signal::SIGKILL),
+        process::hold(before).map(|_| ()),
+    ] {
+        assert_eq!(attempt.unwrap_err().raw_os_error(), Some(libc::ESRCH));
+    }
+    assert!(process::is_alive(ProcId { pid, start }));
+    process::kill(ProcId { pid, start }, signal::SIGKILL).unwrap();
+}
+
+fn birth_and_death_in_a_group() {
+    let Some(hierarchy) = cgroup::detect() else {
+        println!("  skipped: there is no cgroup2 hierarchy here");
+        return;
+    };
+    let path = hierarchy
+        .mount
+        .join(format!("platform-test-{}", process::own_pid()));
+    let group = match cgroup::Group::create(&path.join("a.slice/b.service")) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            println!("  skipped: {error}");
+            return;
+        }
+        other => other.unwrap(),
+    };
+    let mut poller = Poller::new(&[]).unwrap();
+    let watch = group.watch().unwrap();
+    poller.add(&watch, 9, cgroup::watch_interest()).unwrap();
+    assert!(!group.is_populated().unwrap());
+    let sub = cgroup::Group::create(&group.path().join("sub")).unwrap();
+    for target in [&group, &sub] {
+        let made = process::spawn(Some(target.as_fd()), |_| {
+            // SAFETY: waits for a signal.
+            unsafe { libc::pause() }
+        })
+        .unwrap();
+        if !made.in_group {
+            target.attach(made.pid).unwrap();
+        }
+        assert!(group.contains(&hierarchy.mount, made.pid));
+    }
+    assert!(!group.contains(&hierarchy.mount, process::own_pid()));
+    assert_eq!(group.members().unwrap().len(), 1);
+    assert_eq!(group.all_members().unwrap().len(), 2);
+    assert!(group.is_populated().unwrap());
+    assert!(cgroup::remove(&path).is_err(), "it has members");
+    group.kill().unwrap();
+    // The watch tells when it is empty; children come as events of their own.
+    let mut events = Vec::new();
+    while cgroup::rearm(&watch).unwrap() {
+        poller
+            .wait(Some(clock::now() + 10_000_000), &mut events)
+            .unwrap();
+        assert!(!events.is_empty(), "the group did not say that it is empty");
+    }
+    for _ in 0..2 {
+        let exit = next_exit(&mut poller);
+        assert_eq!(exit.status, signal::SIGKILL);
+        process::reap(exit.proc.pid).unwrap();
+    }
+    assert_eq!(group.signal(signal::SIGKILL, &[]).unwrap(), 0);
+    drop((group, sub));
+    cgroup::remove(&path).unwrap();
+    assert!(!path.exists());
+    cgroup::remove(&path).unwrap();
+}
+
+fn packets_carry_descriptors() {
+    let (left, right) = socket::pair().unwrap();
+    let mut buffer = [0; 64];
+    assert!(socket::receive(&right, &mut buffer).unwrap().is_none());
+    let (reader, writer) = fd::pipe().unwrap();
+    let many: Vec<_> = (0..socket::MAX_FDS).map(|_| writer.as_fd()).collect();
+    socket::send(&left, b"many", &many).unwrap();
+    socket::send(&left, b"none", &[]).unwrap();
+    let got = socket::receive(&right, &mut buffer).unwrap().unwrap();
+    assert_eq!(
+        (&buffer[..got.length], got.fds.len()),
+        (b"many".as_slice(), socket::MAX_FDS)
+    );
+    assert!(!got.truncated && !got.fds_lost && got.sender.is_none());
+    fd::write(&got.fds[7], b"through").unwrap();
+    assert_eq!(fd::read(&reader, &mut buffer).unwrap(), 7);
+    let got = socket::receive(&right, &mut buffer).unwrap().unwrap();
+    assert_eq!(
+        (&buffer[..got.length], got.fds.len()),
+        (b"none".as_slice(), 0)
+    );
+    let beyond = vec![writer.as_fd(); socket::MAX_FDS + 1];
+    assert!(socket::send(&left, b"x", &beyond).is_err());
+    socket::send(&left, &[1; 100], &[]).unwrap();
+    let got = socket::receive(&right, &mut buffer).unwrap().unwrap();
+    assert!(got.truncated && got.length == 64);
+    // A peer that does not read blocks nobody.
+    let full = loop {
+        if let Err(error) = socket::send(&left, &[0; 1024], &[]) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    drop(left);
+    while socket::receive(&right, &mut buffer)
+        .unwrap()
+        .unwrap()
+        .length
+        > 0
+    {}
+    let gone = socket::send(&right, b"x", &[]).unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::BrokenPipe);
+}
+
+fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+fn descriptors_are_closed_with_the_packet() {
+    let (left, right) = socket::pair().unwrap();
+    let (_reader, writer) = fd::pipe().unwrap();
+    let before = open_descriptors();
+    for _ in 0..10 {
+        socket::send(&left, b"not understood", &[writer.as_fd(); 5]).unwrap();
+        drop(socket::receive(&right, &mut [0; 4]).unwrap());
+    }
+    assert_eq!(open_descriptors(), before);
+    // With no room for more descriptors the packet comes without them, and says so.
+    socket::send(&left, b"x", &[writer.as_fd(); 5]).unwrap();
+    let room = writer.as_raw_fd() as u64 + 3;
+    child::set_limit(child::Resource::Files, room, room).unwrap();
+    let got = socket::receive(&right, &mut [0; 4]).unwrap().unwrap();
+    assert!(got.fds_lost && got.fds.len() < 5);
+}
+
+fn listeners_keep_connections() {
+    let base = temp("listen");
+    let path = base.join("socket");
+    let listener = socket::listen(&path, 0o600, 2).unwrap();
+    use std::os::unix::fs::MetadataExt;
+    assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    assert!(socket::accept(&listener).unwrap().is_none());
+    // Nobody accepts: the connection stands, and what is sent waits.
+    let client = socket::connect(&path).unwrap();
+    socket::send(&client, b"hello", &[]).unwrap();
+    let kept = listener.try_clone().unwrap();
+    drop(listener);
+    socket::adopt_listener(&kept).unwrap();
+    assert!(socket::adopt_listener(&client).is_err());
+    let served = socket::accept(&kept).unwrap().unwrap();
+    let peer = socket::peer(&served).unwrap();
+    assert_eq!(peer.pid, process::own_pid());
+    if let Some(held) = socket::peer_held(&served) {
+        process::Held::from(held).kill(0).unwrap();
+    }
+    let mut buffer = [0; 16];
+    assert_eq!(
+        socket::receive(&served, &mut buffer)
+            .unwrap()
+            .unwrap()
+            .length,
+        5
+    );
+    // A full backlog is an answer, not a wait.
+    let mut waiting = Vec::new();
+    let full = loop {
+        match socket::connect(&path) {
+            Ok(fd) => waiting.push(fd),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    drop(kept);
+    assert_eq!(
+        socket::connect(&path).unwrap_err().kind(),
+        ErrorKind::ConnectionRefused
+    );
+    assert!(socket::connect(&base.join("x".repeat(200))).is_err());
+    let again = socket::listen(&path, 0o666, 2).unwrap();
+    drop(again);
+    std::fs::remove_dir_all(base).unwrap();
+}
+
+fn datagrams_tell_the_sender() {
+    let base = temp("datagram");
+    let path = base.join("notify");
+    let receiver = socket::datagram(&path, 0o666).unwrap();
+    let mut poller = Poller::new(&[]).unwrap();
+    let sender = {
+        let path = path.clone();
+        process::spawn(None, move |_| {
+            let socket = std::os::unix::net::UnixDatagram::unbound().unwrap();
+            socket.send_to(b"READY=1", &path).unwrap();
+            0
+        })
+        .unwrap()
+        .pid
+    };
+    next_exit(&mut poller);
+    let mut buffer = [0; 64];
+    let got = socket::receive(&receiver, &mut buffer).unwrap().unwrap();
+    assert_eq!(&buffer[..got.length], b"READY=1");
+    assert_eq!(got.sender.unwrap().pid, sender);
+    std::fs::remove_dir_all(base).unwrap();
+}
+
+fn setup_primitives() {
+    let mut poller = Poller::new(&[]).unwrap();
+    let root = process::status(process::own_pid()).is_some() && mask("CapEff:") & (1 << 7) != 0;
+    process::spawn(None, |_| {
+        let run = || -> std::io::Result<bool> {
+            child::set_limit(child::Resource::Files, 100, 200)?;
+            let limits = child::file_limit()? == (100, 200);
+            child::set_nice(5)?;
+            child::set_oom_score(500)?;
+            let oom = std::fs::read_to_string("/proc/self/oom_score_adj")?.trim() == "500";
+            child::change_directory(c"/proc")?;
+            let there = std::env::current_dir()? == *"/proc";
+            child::no_new_privileges()?;
+            child::die_with_parent(signal::SIGKILL)?;
+            if root {
+                child::set_identity(Some(65_533), Some(65_532), Some(&[1, 2, 3]))?;
+                let status = std::fs::read_to_string("/proc/self/status")?;
+                let is = |line: &str| status.lines().any(|got| got.trim_end() == line);
+                return Ok(limits
+                    && oom
+                    && there
+                    && is("Uid:\t65533\t65533\t65533\t65533")
+                    && is("Gid:\t65532\t65532\t65532\t65532")
+                    && is("Groups:\t1 2 3"));
+            }
+            Ok(limits && oom && there)
+        };
+        i32::from(!matches!(run(), Ok(true)))
+    })
+    .unwrap();
+    assert_eq!(next_exit(&mut poller).status, 0);
+}
