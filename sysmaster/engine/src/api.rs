@@ -1,0 +1,307 @@
+//! What goes into the engine and what comes out of it.
+//!
+//! The shell feeds one [`Input`] at a time with the time it happened and carries out the
+//! [`Effect`]s in their order. `Record` effects come before the effect they make safe: the shell
+//! has stored them before it does the next. Nothing else passes the border: no I/O, no clock, no
+//! randomness (the invocation ids come in with the inputs' `entropy`).
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+use units::name::UnitName;
+use units::spec::UnitSpec;
+use units::state::{
+    ActiveState, Invocation, JobMode, JobResult, JobVerb, Micros, Outcome, RestartWish,
+};
+use units::wire::helper::Verb;
+
+/// A unit in the arena. Stable as long as the engine lives; not across managers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UnitId(pub u32);
+
+/// A job. Numbers rise and are not reused within a manager; recovered jobs keep theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct JobId(pub u32);
+
+/// Who asked for a transaction, so that its answer finds the way back. 0 is the engine itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ticket(pub u64);
+
+/// How a unit's type carries out commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Backing {
+    /// By itself: being started is being active (targets, slices).
+    Engine,
+    /// By the helper of its type.
+    Helper,
+}
+
+/// What a helper's report means to the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// Invocation spoken of.
+    pub invocation: Invocation,
+    /// Last command accepted.
+    pub seq: u64,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// State.
+    pub active: ActiveState,
+    /// The type wants another invocation.
+    pub restart: Option<RestartWish>,
+    /// Whether reload is possible.
+    pub can_reload: bool,
+}
+
+/// What a unit's conditions and assertions said, evaluated by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All hold.
+    Go,
+    /// A condition does not hold.
+    Skip,
+    /// An assertion does not hold.
+    Refuse,
+}
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A unit was loaded, or loaded again. Its id is made at the first mention of its name.
+    Loaded {
+        /// The merged unit.
+        spec: Box<UnitSpec>,
+        /// Who carries it out.
+        backing: Backing,
+    },
+    /// Somebody wants a transaction. Everything its requirements reach has been `Loaded`.
+    Enqueue {
+        /// For the answer.
+        ticket: Ticket,
+        /// Anchor.
+        unit: UnitName,
+        /// What.
+        verb: JobVerb,
+        /// How.
+        mode: JobMode,
+    },
+    /// Cancel a job.
+    Cancel {
+        /// Which.
+        job: JobId,
+    },
+    /// Conditions were evaluated: answer to [`Effect::Check`].
+    Checked {
+        /// Unit.
+        unit: UnitId,
+        /// Of the effect.
+        seq: u64,
+        /// What they said.
+        verdict: Verdict,
+    },
+    /// A helper reported on a unit.
+    Report {
+        /// Unit.
+        unit: UnitId,
+        /// What it said.
+        observed: Observed,
+    },
+    /// The helper of a type came into contact and has reported everything it knows; what it did
+    /// not report is down. Commands without an outcome are sent again, under their sequence.
+    HelperSynced {
+        /// Type: `service` …
+        unit_type: String,
+        /// Units it reported in this sync.
+        reported: Vec<UnitId>,
+    },
+    /// The type has no helper, and will have none: its jobs fail as unsupported.
+    HelperMissing {
+        /// Type.
+        unit_type: String,
+    },
+    /// From failed to inactive; start limit from zero.
+    ResetFailed {
+        /// Unit.
+        unit: UnitId,
+    },
+    /// The machine goes down: no job but those of the shutdown transaction from now on.
+    ShuttingDown,
+    /// A deadline may have passed.
+    Tick,
+}
+
+/// A state record. Key: the job's number, or the 64-bit FNV-1a hash of the unit's name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// A unit that is not in its initial state.
+    Unit(UnitRecord),
+    /// A queued job.
+    Job(JobRecord),
+    /// The engine as a whole; there is one, its key is 0.
+    Engine(EngineRecord),
+}
+
+/// What holds for all units. Written after the job records of a transaction, it is what commits
+/// them: a job of a later transaction than `committed` is rolled back at recovery.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineRecord {
+    /// Number of the last transaction that stands.
+    pub committed: u32,
+    /// Jobs of transactions before this one were flushed by it.
+    pub flushed: u32,
+    /// Number of the last job made.
+    pub last_job: u32,
+    /// The machine is going down.
+    pub shutting_down: bool,
+}
+
+/// All of a unit that must outlive the manager.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitRecord {
+    /// Name.
+    pub name: String,
+    /// State.
+    pub active: ActiveState,
+    /// Since when.
+    pub since: Micros,
+    /// Current or last invocation.
+    pub invocation: Invocation,
+    /// Last command sent; 0 if none.
+    pub seq: u64,
+    /// It, if its outcome is not known yet.
+    pub pending: Option<Verb>,
+    /// When the automatic restart is due.
+    pub restart_at: Option<Micros>,
+    /// Automatic restarts since it was last started by hand.
+    pub restarts: u32,
+    /// Starts within the limit's interval: when it began, how many.
+    pub limit: (Micros, u32),
+    /// The start limit was hit.
+    pub limit_hit: bool,
+}
+
+/// All of a job that must outlive the manager.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// Number.
+    pub id: JobId,
+    /// Unit name.
+    pub unit: String,
+    /// What.
+    pub verb: JobVerb,
+    /// Whether its command was given.
+    pub running: bool,
+    /// Whether only an irreversible transaction may replace it.
+    pub irreversible: bool,
+    /// Whether dependencies are ignored.
+    pub ignore_order: bool,
+    /// Queued since.
+    pub since: Micros,
+    /// The transaction it came with, or that changed it last.
+    pub transaction: u32,
+    /// The command it was given under; 0 if none yet.
+    pub seq: u64,
+    /// What it was before `transaction`, if it is older: what it falls back to if that transaction
+    /// was never committed.
+    pub was: Option<(JobVerb, u32)>,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Store this under (kind, key) in place of what stands there.
+    Record(Record),
+    /// Remove the unit's record: it is in its initial state.
+    ForgetUnit {
+        /// Name.
+        unit: UnitName,
+    },
+    /// Remove the job's record.
+    ForgetJob {
+        /// Which.
+        job: JobId,
+    },
+    /// Send this to the unit's helper (start the helper if it does not run).
+    Command {
+        /// Unit.
+        unit: UnitId,
+        /// Invocation.
+        invocation: Invocation,
+        /// Sequence.
+        seq: u64,
+        /// What.
+        verb: Verb,
+    },
+    /// Evaluate the unit's conditions and assertions, answer with [`Input::Checked`].
+    Check {
+        /// Unit.
+        unit: UnitId,
+        /// To be repeated.
+        seq: u64,
+    },
+    /// The transaction stands: number of the anchor's job (`None` if nothing had to be done).
+    Queued {
+        /// Of `Enqueue`.
+        ticket: Ticket,
+        /// Anchor's job.
+        job: Option<JobId>,
+    },
+    /// The transaction was refused; nothing has changed.
+    Rejected {
+        /// Of `Enqueue`.
+        ticket: Ticket,
+        /// Why.
+        reason: Rejection,
+    },
+    /// A job has ended.
+    JobEnded {
+        /// Which.
+        job: JobId,
+        /// Its unit.
+        unit: UnitId,
+        /// Its verb.
+        verb: JobVerb,
+        /// How.
+        result: JobResult,
+        /// For people, where there is a reason to give.
+        detail: String,
+    },
+    /// A unit's active state is another.
+    Changed {
+        /// Unit.
+        unit: UnitId,
+        /// Was.
+        from: ActiveState,
+        /// Is.
+        to: ActiveState,
+    },
+    /// Something people should read.
+    Log {
+        /// syslog level, 0..=7.
+        level: u8,
+        /// Unit it concerns.
+        unit: Option<UnitId>,
+        /// One line.
+        text: String,
+    },
+}
+
+/// Why a transaction was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The anchor, or a unit it requires, could not be loaded: name and reason.
+    NotLoaded(String, String),
+    /// The unit may not be started or stopped by hand, or cannot do this.
+    Refused(String),
+    /// Jobs contradict each other: link by link, in words.
+    Contradiction(String),
+    /// An ordering cycle that could not be broken, link by link.
+    Cycle(String),
+    /// It would undo a job that may not be undone.
+    Destructive(String),
+    /// The machine is going down.
+    ShuttingDown,
+    /// More jobs than there is room for.
+    Full,
+}

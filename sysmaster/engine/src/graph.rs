@@ -1,0 +1,775 @@
+//! The arena of units and the edges between them.
+//!
+//! A unit is a number; its name is kept once here and once in the index, and nothing else in the
+//! engine compares strings. Every dependency is kept at both ends: the unit that declares it has
+//! the edge, the other one the inverse edge. `Before` and `After` are each other's inverse, so an
+//! order that both sides declare is one edge. Each edge knows which of its ends declared it; when
+//! a unit is loaded again, only what it declared itself goes.
+//!
+//! A unit's edges are one array, sorted by kind and then by unit, so that those of one kind are a
+//! slice found by bisection: a job on a service does not look at the ten thousand others that also
+//! require `basic.target`. Edges are appended as units are loaded; an array that was appended to
+//! is put in order once, before the next transaction ([`Arena::settle`]).
+//!
+//! A name that turns out to be an alias gives its number up: what referred to it is turned to the
+//! unit itself, and the number leads there ([`Arena::resolve`]).
+
+use crate::api::Backing;
+use crate::job::Job;
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use units::name::UnitName;
+use units::spec::{DepKind, LoadState, UnitSpec};
+use units::state::{ActiveState, Invocation, JobMode, Micros};
+use units::wire::helper::Verb;
+
+/// No unit, no entry.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// How a unit is related to another: the dependency kinds and their inverses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)] // The directives of the same name, and systemd's words for the inverses.
+#[repr(u8)]
+pub enum Rel {
+    Requires,
+    Requisite,
+    Wants,
+    BindsTo,
+    PartOf,
+    Upholds,
+    Conflicts,
+    OnFailure,
+    OnSuccess,
+    PropagatesReloadTo,
+    PropagatesStopTo,
+    Triggers,
+    RequiredBy,
+    RequisiteOf,
+    WantedBy,
+    BoundBy,
+    ConsistsOf,
+    UpheldBy,
+    ConflictedBy,
+    OnFailureOf,
+    OnSuccessOf,
+    ReloadPropagatedFrom,
+    StopPropagatedFrom,
+    TriggeredBy,
+    Before,
+    After,
+}
+
+impl Rel {
+    /// All of them.
+    pub const ALL: [Self; 26] = [
+        Self::Requires,
+        Self::Requisite,
+        Self::Wants,
+        Self::BindsTo,
+        Self::PartOf,
+        Self::Upholds,
+        Self::Conflicts,
+        Self::OnFailure,
+        Self::OnSuccess,
+        Self::PropagatesReloadTo,
+        Self::PropagatesStopTo,
+        Self::Triggers,
+        Self::RequiredBy,
+        Self::RequisiteOf,
+        Self::WantedBy,
+        Self::BoundBy,
+        Self::ConsistsOf,
+        Self::UpheldBy,
+        Self::ConflictedBy,
+        Self::OnFailureOf,
+        Self::OnSuccessOf,
+        Self::ReloadPropagatedFrom,
+        Self::StopPropagatedFrom,
+        Self::TriggeredBy,
+        Self::Before,
+        Self::After,
+    ];
+
+    /// The same relation seen from the other end.
+    pub fn inverse(self) -> Self {
+        match self {
+            Self::Requires => Self::RequiredBy,
+            Self::Requisite => Self::RequisiteOf,
+            Self::Wants => Self::WantedBy,
+            Self::BindsTo => Self::BoundBy,
+            Self::PartOf => Self::ConsistsOf,
+            Self::Upholds => Self::UpheldBy,
+            Self::Conflicts => Self::ConflictedBy,
+            Self::OnFailure => Self::OnFailureOf,
+            Self::OnSuccess => Self::OnSuccessOf,
+            Self::PropagatesReloadTo => Self::ReloadPropagatedFrom,
+            Self::PropagatesStopTo => Self::StopPropagatedFrom,
+            Self::Triggers => Self::TriggeredBy,
+            Self::RequiredBy => Self::Requires,
+            Self::RequisiteOf => Self::Requisite,
+            Self::WantedBy => Self::Wants,
+            Self::BoundBy => Self::BindsTo,
+            Self::ConsistsOf => Self::PartOf,
+            Self::UpheldBy => Self::Upholds,
+            Self::ConflictedBy => Self::Conflicts,
+            Self::OnFailureOf => Self::OnFailure,
+            Self::OnSuccessOf => Self::OnSuccess,
+            Self::ReloadPropagatedFrom => Self::PropagatesReloadTo,
+            Self::StopPropagatedFrom => Self::PropagatesStopTo,
+            Self::TriggeredBy => Self::Triggers,
+            Self::Before => Self::After,
+            Self::After => Self::Before,
+        }
+    }
+
+    /// systemd's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Requires => "Requires",
+            Self::Requisite => "Requisite",
+            Self::Wants => "Wants",
+            Self::BindsTo => "BindsTo",
+            Self::PartOf => "PartOf",
+            Self::Upholds => "Upholds",
+            Self::Conflicts => "Conflicts",
+            Self::OnFailure => "OnFailure",
+            Self::OnSuccess => "OnSuccess",
+            Self::PropagatesReloadTo => "PropagatesReloadTo",
+            Self::PropagatesStopTo => "PropagatesStopTo",
+            Self::Triggers => "Triggers",
+            Self::RequiredBy => "RequiredBy",
+            Self::RequisiteOf => "RequisiteOf",
+            Self::WantedBy => "WantedBy",
+            Self::BoundBy => "BoundBy",
+            Self::ConsistsOf => "ConsistsOf",
+            Self::UpheldBy => "UpheldBy",
+            Self::ConflictedBy => "ConflictedBy",
+            Self::OnFailureOf => "OnFailureOf",
+            Self::OnSuccessOf => "OnSuccessOf",
+            Self::ReloadPropagatedFrom => "ReloadPropagatedFrom",
+            Self::StopPropagatedFrom => "StopPropagatedFrom",
+            Self::TriggeredBy => "TriggeredBy",
+            Self::Before => "Before",
+            Self::After => "After",
+        }
+    }
+
+    /// What a dependency kind is in the graph; `None` if the engine has no use for it.
+    fn of(kind: DepKind) -> Option<Self> {
+        Some(match kind {
+            DepKind::Requires => Self::Requires,
+            DepKind::Requisite => Self::Requisite,
+            DepKind::Wants => Self::Wants,
+            DepKind::BindsTo => Self::BindsTo,
+            DepKind::PartOf => Self::PartOf,
+            DepKind::Upholds => Self::Upholds,
+            DepKind::Conflicts => Self::Conflicts,
+            DepKind::Before => Self::Before,
+            DepKind::After => Self::After,
+            DepKind::OnFailure => Self::OnFailure,
+            DepKind::OnSuccess => Self::OnSuccess,
+            DepKind::PropagatesReloadTo => Self::PropagatesReloadTo,
+            DepKind::ReloadPropagatedFrom => Self::ReloadPropagatedFrom,
+            DepKind::PropagatesStopTo => Self::PropagatesStopTo,
+            DepKind::StopPropagatedFrom => Self::StopPropagatedFrom,
+            DepKind::Triggers => Self::Triggers,
+            DepKind::JoinsNamespaceOf | DepKind::Slice => return None,
+        })
+    }
+}
+
+/// This end declared the edge.
+const OURS: u8 = 1;
+/// The other end did.
+const THEIRS: u8 = 2;
+
+/// A relation to a unit. Eight bytes; the order of the fields is the order of the array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Edge {
+    pub rel: Rel,
+    pub to: u32,
+    /// Who declared it: [`OURS`], [`THEIRS`] or both; nobody, if it is on its way out.
+    by: u8,
+}
+
+impl Edge {
+    /// Whether it is still declared by one of its ends.
+    pub fn is_declared(self) -> bool {
+        self.by != 0
+    }
+}
+
+/// A unit.
+#[derive(Debug)]
+pub(crate) struct Unit {
+    pub edges: Vec<Edge>,
+    pub job: Option<Box<Job>>,
+    /// `None`: never loaded, known by reference or from a record.
+    pub load: Option<LoadState>,
+    /// The unit this name is an alias of.
+    alias: u32,
+    /// Index into the arena's types.
+    pub kind: u16,
+    pub backing: Backing,
+
+    pub active: ActiveState,
+    pub since: Micros,
+    pub invocation: Invocation,
+    pub seq: u64,
+    /// Sequence of the last report.
+    pub heard: u64,
+    pub pending: Option<Verb>,
+    pub restart_at: Option<Micros>,
+    pub restarts: u32,
+    pub limit: (Micros, u32),
+    pub limit_hit: bool,
+
+    pub start_limit: (Micros, u32),
+    pub job_timeout: Option<Micros>,
+    pub job_running_timeout: Option<Micros>,
+    pub on_failure_mode: JobMode,
+    pub on_success_mode: JobMode,
+    pub refuse_manual_start: bool,
+    pub refuse_manual_stop: bool,
+    pub allow_isolate: bool,
+    pub ignore_on_isolate: bool,
+    pub stop_when_unneeded: bool,
+    pub has_conditions: bool,
+    pub can_reload: bool,
+
+    /// A record of it is stored.
+    pub recorded: bool,
+    /// The stored record is not up to date.
+    pub dirty: bool,
+    /// The edges are not in order.
+    unsorted: bool,
+    /// Scratch of the transaction being built: its generation and the unit's first job in it.
+    pub scratch: (u32, u32),
+    /// Scratch of the search for cycles: generation, and whether it is on the path or done.
+    pub visit: (u32, bool),
+}
+
+impl Unit {
+    fn new(kind: u16) -> Self {
+        Self {
+            edges: Vec::new(),
+            job: None,
+            load: None,
+            alias: NONE,
+            kind,
+            backing: Backing::Helper,
+            active: ActiveState::Inactive,
+            since: 0,
+            invocation: Invocation::default(),
+            seq: 0,
+            heard: 0,
+            pending: None,
+            restart_at: None,
+            restarts: 0,
+            limit: (0, 0),
+            limit_hit: false,
+            start_limit: (10_000_000, 5),
+            job_timeout: None,
+            job_running_timeout: None,
+            on_failure_mode: JobMode::Replace,
+            on_success_mode: JobMode::Fail,
+            refuse_manual_start: false,
+            refuse_manual_stop: false,
+            allow_isolate: false,
+            ignore_on_isolate: false,
+            stop_when_unneeded: false,
+            has_conditions: false,
+            can_reload: false,
+            recorded: false,
+            dirty: false,
+            unsorted: false,
+            scratch: (0, NONE),
+            visit: (0, false),
+        }
+    }
+
+    /// Down, and nothing is owed: no automatic restart, no command without its outcome.
+    pub fn at_rest(&self) -> bool {
+        self.active.is_down()
+            && self.restart_at.is_none()
+            && matches!(self.pending, None | Some(Verb::ResetFailed))
+    }
+
+    /// Whether it is the unit of a name, not an alias.
+    pub fn is_alias(&self) -> bool {
+        self.alias != NONE
+    }
+
+    fn take_over(&mut self, spec: &UnitSpec, backing: Backing) {
+        self.backing = backing;
+        self.load = Some(spec.load.clone());
+        self.start_limit = (spec.start_limit.interval, spec.start_limit.burst);
+        self.job_timeout = spec.job_timeout.filter(|t| *t != 0 && *t != Micros::MAX);
+        self.job_running_timeout = spec
+            .job_running_timeout
+            .filter(|t| *t != 0 && *t != Micros::MAX);
+        self.on_failure_mode = spec.on_failure_mode;
+        self.on_success_mode = spec.on_success_mode;
+        self.refuse_manual_start = spec.refuse_manual_start;
+        self.refuse_manual_stop = spec.refuse_manual_stop;
+        self.allow_isolate = spec.allow_isolate;
+        self.ignore_on_isolate = spec.ignore_on_isolate;
+        self.stop_when_unneeded = spec.stop_when_unneeded;
+        self.has_conditions = !spec.conditions.is_empty() || !spec.asserts.is_empty();
+    }
+}
+
+/// A unit type.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    name: String,
+    /// There is no helper for it and will be none.
+    pub missing: bool,
+}
+
+/// All units.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    units: Vec<Unit>,
+    /// Their names, by number.
+    titles: Vec<UnitName>,
+    names: BTreeMap<UnitName, u32>,
+    kinds: Vec<Kind>,
+    /// Units whose edges are not in order.
+    unsorted: Vec<u32>,
+    /// Edges changed between units that may have jobs: their blockers are to be counted again.
+    pub recount: bool,
+    /// What a number that was never given out leads to. It has no edges and never changes.
+    nobody: Unit,
+}
+
+impl Arena {
+    /// No units.
+    pub fn new() -> Self {
+        Self {
+            units: Vec::new(),
+            titles: Vec::new(),
+            names: BTreeMap::new(),
+            kinds: Vec::new(),
+            unsorted: Vec::new(),
+            recount: false,
+            nobody: Unit::new(0),
+        }
+    }
+
+    pub fn len(&self) -> u32 {
+        self.units.len() as u32
+    }
+
+    pub fn get(&self, id: u32) -> &Unit {
+        self.units.get(id as usize).unwrap_or(&self.nobody)
+    }
+
+    /// Its name; empty for a number that was never given out.
+    pub fn name(&self, id: u32) -> &str {
+        self.title(id).map_or("", UnitName::as_str)
+    }
+
+    pub fn title(&self, id: u32) -> Option<&UnitName> {
+        self.titles.get(id as usize)
+    }
+
+    pub fn at(&mut self, id: u32) -> &mut Unit {
+        match self.units.get_mut(id as usize) {
+            Some(unit) => unit,
+            None => &mut self.nobody,
+        }
+    }
+
+    /// The number of the unit itself where this one is an alias'.
+    pub fn resolve(&self, id: u32) -> u32 {
+        match self.get(id).alias {
+            NONE => id,
+            other => other,
+        }
+    }
+
+    /// The unit of this name, if it was ever mentioned.
+    pub fn find(&self, name: &UnitName) -> Option<u32> {
+        self.names.get(name).map(|id| self.resolve(*id))
+    }
+
+    /// The unit of this name; made if need be.
+    pub fn intern(&mut self, name: &UnitName) -> u32 {
+        if let Some(id) = self.names.get(name) {
+            return self.resolve(*id);
+        }
+        let kind = self.kind(name.unit_type());
+        let id = self.len();
+        self.units.push(Unit::new(kind));
+        self.titles.push(name.clone());
+        self.names.insert(name.clone(), id);
+        id
+    }
+
+    /// The number of a type.
+    pub fn kind(&mut self, name: &str) -> u16 {
+        let known = self.kinds.iter().position(|kind| kind.name == name);
+        let at = known.unwrap_or_else(|| {
+            self.kinds.push(Kind {
+                name: String::from(name),
+                missing: false,
+            });
+            self.kinds.len() - 1
+        });
+        at as u16
+    }
+
+    pub fn kind_at(&mut self, kind: u16) -> Option<&mut Kind> {
+        self.kinds.get_mut(usize::from(kind))
+    }
+
+    /// Whether no helper will ever carry this unit out.
+    pub fn is_unsupported(&self, id: u32) -> bool {
+        let unit = self.get(id);
+        unit.backing == Backing::Helper
+            && self
+                .kinds
+                .get(usize::from(unit.kind))
+                .is_some_and(|kind| kind.missing)
+    }
+
+    /// Takes a loaded unit in: attributes, aliases, and its edges in place of those it declared
+    /// before. Its state and its job stay. Tells aliases that are in use as units of their own.
+    pub fn load(&mut self, spec: &UnitSpec, backing: Backing) -> (u32, Vec<UnitName>) {
+        let id = self.own(&spec.id);
+        self.at(id).take_over(spec, backing);
+        let busy = spec
+            .names
+            .iter()
+            .filter(|name| !self.alias(name, id))
+            .cloned()
+            .collect();
+        let mut wanted = Vec::with_capacity(spec.deps.len());
+        for (kind, name) in &spec.deps {
+            if let Some(rel) = Rel::of(*kind) {
+                wanted.push((rel, self.intern(name)));
+            }
+        }
+        self.declare(id, wanted);
+        self.recount |= self.get(id).job.is_some();
+        (id, busy)
+    }
+
+    /// The number of a unit that is no alias (any more).
+    fn own(&mut self, name: &UnitName) -> u32 {
+        match self.names.get(name) {
+            Some(&id) if self.name(id) == name.as_str() => {
+                self.at(id).alias = NONE;
+                id
+            }
+            _ => {
+                self.names.remove(name);
+                self.intern(name)
+            }
+        }
+    }
+
+    /// Makes a name an alias. False if a unit of that name is in use.
+    fn alias(&mut self, name: &UnitName, id: u32) -> bool {
+        let old = match self.names.get(name) {
+            None => {
+                self.names.insert(name.clone(), id);
+                return true;
+            }
+            Some(&old) if self.resolve(old) == id => return true,
+            Some(&old) => old,
+        };
+        if !self.get(old).at_rest() || self.get(old).job.is_some() {
+            return false;
+        }
+        self.declare(old, Vec::new());
+        let edges = core::mem::take(&mut self.at(old).edges);
+        for edge in edges.into_iter().filter(|edge| edge.by != 0) {
+            self.remove(edge.to, edge.rel.inverse(), old);
+            if edge.to != id {
+                self.add(
+                    edge.to,
+                    Edge {
+                        rel: edge.rel.inverse(),
+                        to: id,
+                        by: OURS,
+                    },
+                );
+                self.add(
+                    id,
+                    Edge {
+                        rel: edge.rel,
+                        to: edge.to,
+                        by: THEIRS,
+                    },
+                );
+            }
+        }
+        self.at(old).alias = id;
+        self.recount = true;
+        true
+    }
+
+    fn add(&mut self, id: u32, edge: Edge) {
+        let unit = self.at(id);
+        unit.edges.push(edge);
+        if !unit.unsorted {
+            unit.unsorted = true;
+            self.unsorted.push(id);
+        }
+    }
+
+    /// Makes these the edges the unit itself declares. Only differences are touched: loading a
+    /// thousand unchanged units again costs no more than looking at them.
+    fn declare(&mut self, id: u32, mut wanted: Vec<(Rel, u32)>) {
+        wanted.retain(|(_, to)| *to != id);
+        wanted.sort_unstable();
+        wanted.dedup();
+        self.sort(id);
+        let ours = |edge: &&Edge| edge.by & OURS != 0;
+        let had: Vec<_> = self
+            .get(id)
+            .edges
+            .iter()
+            .filter(ours)
+            .map(|e| (e.rel, e.to))
+            .collect();
+        for (rel, to) in had
+            .iter()
+            .filter(|edge| wanted.binary_search(edge).is_err())
+        {
+            self.drop_side(id, *rel, *to, OURS);
+            self.drop_side(*to, rel.inverse(), id, THEIRS);
+        }
+        for (rel, to) in wanted
+            .into_iter()
+            .filter(|edge| had.binary_search(edge).is_err())
+        {
+            self.add(id, Edge { rel, to, by: OURS });
+            self.add(
+                to,
+                Edge {
+                    rel: rel.inverse(),
+                    to: id,
+                    by: THEIRS,
+                },
+            );
+        }
+    }
+
+    /// One of the two ends does not declare this edge any more.
+    fn drop_side(&mut self, id: u32, rel: Rel, to: u32, side: u8) {
+        self.sort(id);
+        let unit = self.at(id);
+        let found = unit
+            .edges
+            .binary_search_by(|e| (e.rel, e.to).cmp(&(rel, to)));
+        if let Some(edge) = found.ok().and_then(|at| unit.edges.get_mut(at)) {
+            edge.by &= !side;
+        }
+        self.mark_unsorted(id);
+    }
+
+    /// Removes an edge whoever declared it.
+    fn remove(&mut self, id: u32, rel: Rel, to: u32) {
+        for edge in self
+            .at(id)
+            .edges
+            .iter_mut()
+            .filter(|e| e.rel == rel && e.to == to)
+        {
+            edge.by = 0;
+        }
+        self.mark_unsorted(id);
+    }
+
+    /// Notes that an array is to be swept before it is used; until then it can still be searched.
+    fn mark_unsorted(&mut self, id: u32) {
+        self.unsorted.push(id);
+    }
+
+    fn sort(&mut self, id: u32) {
+        let unit = self.at(id);
+        if unit.unsorted {
+            unit.unsorted = false;
+            unit.edges.sort_unstable();
+            unit.edges.dedup_by(|next, kept| {
+                let same = (next.rel, next.to) == (kept.rel, kept.to);
+                if same {
+                    kept.by |= next.by;
+                }
+                same
+            });
+        }
+    }
+
+    /// Puts every array of edges in order. Done before anything is decided by them.
+    pub fn settle(&mut self) {
+        while let Some(id) = self.unsorted.pop() {
+            self.sort(id);
+            self.at(id).edges.retain(|edge| edge.by != 0);
+        }
+    }
+
+    /// Where the edges of one kind stand in the unit's array.
+    pub fn range(&self, id: u32, rel: Rel) -> core::ops::Range<usize> {
+        let edges = &self.get(id).edges;
+        let from = edges.partition_point(|edge| edge.rel < rel);
+        let rest = edges.get(from..).unwrap_or_default();
+        from..from + rest.partition_point(|edge| edge.rel == rel)
+    }
+
+    /// The unit at the other end of an edge.
+    pub fn end(&self, id: u32, at: usize) -> u32 {
+        self.get(id).edges.get(at).map_or(NONE, |edge| edge.to)
+    }
+
+    /// The units in this relation to it.
+    pub fn ends(&self, id: u32, rel: Rel) -> impl Iterator<Item = u32> + '_ {
+        self.get(id)
+            .edges
+            .get(self.range(id, rel))
+            .unwrap_or_default()
+            .iter()
+            .map(|edge| edge.to)
+    }
+
+    /// Whether it is in this relation to the other.
+    pub fn has(&self, id: u32, rel: Rel, to: u32) -> bool {
+        self.get(id)
+            .edges
+            .binary_search_by(|e| (e.rel, e.to).cmp(&(rel, to)))
+            .is_ok()
+    }
+
+    /// Names reachable from a unit over what its start, success or failure pulls in, that were
+    /// never loaded. One bit per unit, and each edge looked at once.
+    pub fn missing(&self, name: &UnitName) -> Vec<UnitName> {
+        let Some(start) = self.find(name) else {
+            return alloc::vec![name.clone()];
+        };
+        let mut seen = alloc::vec![0u64; self.units.len().div_ceil(64)];
+        let mut stack = alloc::vec![start];
+        let mut missing = Vec::new();
+        while let Some(id) = stack.pop() {
+            let bit = 1u64 << (id % 64);
+            match seen.get_mut(id as usize / 64) {
+                Some(word) if *word & bit == 0 => *word |= bit,
+                _ => continue,
+            }
+            let unit = self.get(id);
+            if unit.load.is_none() {
+                missing.extend(self.title(id).cloned());
+            }
+            for edge in unit.edges.iter().filter(|edge| edge.by & OURS != 0) {
+                if edge.rel <= Rel::Upholds && edge.rel != Rel::PartOf
+                    || matches!(edge.rel, Rel::OnFailure | Rel::OnSuccess)
+                {
+                    stack.push(edge.to);
+                }
+            }
+        }
+        missing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(s: &str) -> UnitName {
+        UnitName::new(s).unwrap()
+    }
+
+    fn spec(id: &str, deps: &[(DepKind, &str)]) -> UnitSpec {
+        let mut spec = UnitSpec::new(name(id));
+        spec.load = LoadState::Loaded;
+        spec.deps = deps.iter().map(|(kind, to)| (*kind, name(to))).collect();
+        spec
+    }
+
+    fn ends(arena: &Arena, id: u32, rel: Rel) -> Vec<&str> {
+        arena.ends(id, rel).map(|to| arena.name(to)).collect()
+    }
+
+    #[test]
+    fn the_numbers_of_relations_are_their_places() {
+        for (at, rel) in Rel::ALL.into_iter().enumerate() {
+            assert_eq!(rel as usize, at);
+            assert_eq!(rel.inverse().inverse(), rel);
+        }
+        assert_eq!(core::mem::size_of::<Edge>(), 8);
+    }
+
+    #[test]
+    fn an_order_declared_twice_is_one_edge_and_survives_one_end() {
+        let mut arena = Arena::new();
+        let (a, _) = arena.load(
+            &spec("a.service", &[(DepKind::Before, "b.service")]),
+            Backing::Helper,
+        );
+        let (b, _) = arena.load(
+            &spec("b.service", &[(DepKind::After, "a.service")]),
+            Backing::Helper,
+        );
+        arena.settle();
+        assert_eq!(ends(&arena, a, Rel::Before), ["b.service"]);
+        assert_eq!(ends(&arena, b, Rel::After), ["a.service"]);
+        arena.load(&spec("a.service", &[]), Backing::Helper);
+        arena.settle();
+        assert_eq!(ends(&arena, a, Rel::Before), ["b.service"]);
+        arena.load(&spec("b.service", &[]), Backing::Helper);
+        arena.settle();
+        assert!(arena.get(a).edges.is_empty() && arena.get(b).edges.is_empty());
+    }
+
+    #[test]
+    fn a_reference_by_alias_leads_to_the_unit() {
+        let mut arena = Arena::new();
+        let (a, _) = arena.load(
+            &spec("a.service", &[(DepKind::Wants, "x.service")]),
+            Backing::Helper,
+        );
+        assert_eq!(arena.missing(&name("a.service")), [name("x.service")]);
+        let mut real = spec("b.service", &[]);
+        real.names.push(name("x.service"));
+        let (b, busy) = arena.load(&real, Backing::Helper);
+        assert!(busy.is_empty());
+        arena.settle();
+        assert_eq!(arena.find(&name("x.service")), Some(b));
+        assert_eq!(ends(&arena, a, Rel::Wants), ["b.service"]);
+        assert_eq!(ends(&arena, b, Rel::WantedBy), ["a.service"]);
+        assert!(arena.missing(&name("a.service")).is_empty());
+        // The alias goes: loaded again, the referrer names what it names.
+        arena.load(
+            &spec("a.service", &[(DepKind::Wants, "b.service")]),
+            Backing::Helper,
+        );
+        arena.settle();
+        assert_eq!(ends(&arena, a, Rel::Wants), ["b.service"]);
+    }
+
+    #[test]
+    fn missing_follows_what_a_start_needs_and_nothing_else() {
+        let mut arena = Arena::new();
+        let deps = [
+            (DepKind::Requires, "r.service"),
+            (DepKind::Wants, "w.service"),
+            (DepKind::OnFailure, "f.service"),
+            (DepKind::After, "after.service"),
+            (DepKind::Conflicts, "c.service"),
+            (DepKind::PartOf, "p.service"),
+        ];
+        arena.load(&spec("a.service", &deps), Backing::Helper);
+        let mut missing = arena.missing(&name("a.service"));
+        missing.sort();
+        assert_eq!(
+            missing,
+            [name("f.service"), name("r.service"), name("w.service")]
+        );
+        assert_eq!(arena.missing(&name("new.service")), [name("new.service")]);
+    }
+}

@@ -1,0 +1,363 @@
+//! The engine: all decisions about units and jobs, as one pure state machine.
+//!
+//! `(state, input, now) → effects`: the shell feeds an [`Input`] with the time it happened to
+//! [`Engine::step`] and carries out the [`Effect`]s in their order. Nothing else passes: no I/O, no
+//! clock, no thread, no randomness; the same inputs give the same effects. `no_std + alloc`.
+//!
+//! # Units
+//!
+//! A unit is a number in the arena ([`graph`]), with dependencies at both ends and a state:
+//!
+//! ```text
+//!            Start            report              report
+//! Inactive ────────► Activating ─────► Active ◄────────────► Reloading
+//!    ▲  ▲                │               │      Reload
+//!    │  │ report         │ Stop          │ Stop, or it ends
+//!    │  └────────────────┴──► Deactivating ◄┘
+//!    │                             │
+//!    └──────── report ─────────────┴──► Failed
+//! ```
+//!
+//! The engine moves a unit when it gives a command; everything else is what the unit's helper
+//! reports. Targets and slices have no helper and are there at once. A command has a sequence
+//! number (the manager's epoch above, a counter below) and stays *pending* until a report tells
+//! its outcome; a unit has at most one, a Stop takes the place of a Start. Reports older than the
+//! pending command are not believed: a newer one will come, or the command is sent again when the
+//! helper has synchronised.
+//!
+//! # Jobs and transactions
+//!
+//! What somebody wants becomes a transaction ([`transaction`]): the jobs that belong to it are
+//! collected over the dependencies, made consistent, and put into the queue whole or not at all. A
+//! unit has at most one job ([`job`]). A job runs when no job that goes first is left ([`run`]),
+//! and ends when its unit is where it should be, cannot get there, or something it requires
+//! cannot. When a unit changes without a job, what depends on it follows ([`unit`]).
+//!
+//! # Two phases
+//!
+//! A step first *decides*: it changes states and notes what follows in four queues. Then it
+//! *executes* until they are empty, in this order: units whose failure takes others' jobs with it
+//! (before any of those could run), transactions the engine itself wants, units to be looked at
+//! again, jobs that may run. No rule calls another one, so nothing recurses however long a chain.
+//!
+//! # Records
+//!
+//! The effects of a step come out at its end ([`record`]), such that after each prefix of them a
+//! new manager can go on from what is stored: first the jobs of new transactions, then the one
+//! record that commits them, then the other jobs, the units, then what others see, and last the
+//! removal of jobs that ended, what followed before what it followed from. See [`restore`].
+//!
+//! # What it may never do
+//!
+//! Run a job before one that goes first; let a job stand for ever that nothing can end; change
+//! anything for a transaction it refuses; give a command that it has not recorded; allocate in
+//! proportion to all units for one unit's change; recurse; panic.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+pub mod api;
+mod graph;
+mod job;
+mod record;
+mod restore;
+mod run;
+mod transaction;
+mod unit;
+mod view;
+
+pub use graph::Rel;
+pub use job::Phase;
+pub use view::{JobView, UnitView};
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+use api::{Backing, Effect, EngineRecord, Input, JobId, Rejection, Ticket, UnitId};
+use graph::Arena;
+use transaction::{Request, Transaction};
+use units::name::UnitName;
+use units::state::{ActiveState, JobMode, JobResult, JobVerb, Micros};
+
+/// What is fixed for the life of an engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// The manager's epoch, from 1: the upper half of command sequences.
+    pub epoch: u32,
+    /// The most jobs that may be queued; a transaction that needs more is refused.
+    pub max_jobs: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            epoch: 1,
+            max_jobs: 1 << 20,
+        }
+    }
+}
+
+/// Where invocation ids come from: 128 random bits a call.
+pub type Entropy<'a> = &'a mut dyn FnMut() -> u128;
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Restart,
+    Job,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Engine {
+    config: Config,
+    now: Micros,
+    arena: Arena,
+    /// Units that have a job.
+    jobs: Vec<u32>,
+    /// Of these, jobs past [`Phase::Waiting`].
+    busy: usize,
+    deadlines: BTreeSet<(Micros, u32, Timer)>,
+
+    /// Units that are not where their job should have brought them: jobs that need it end.
+    doomed: VecDeque<(u32, unit::Doom)>,
+    /// Transactions the engine wants.
+    wanted: VecDeque<Request>,
+    /// Units to be looked at: bound to something that is down? unneeded?
+    look: VecDeque<u32>,
+    /// Units whose job may run.
+    runnable: VecDeque<u32>,
+
+    /// Lower half of the last sequence.
+    counter: u32,
+    last_job: u32,
+    last_transaction: u32,
+    record: EngineRecord,
+    /// As it is stored.
+    stored: EngineRecord,
+    /// Restored, and what was in flight not taken up yet.
+    recovering: bool,
+
+    tx: Transaction,
+    generation: u32,
+    search: u32,
+
+    outbox: record::Outbox,
+}
+
+impl Engine {
+    /// An engine without units.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            now: 0,
+            arena: Arena::new(),
+            jobs: Vec::new(),
+            busy: 0,
+            deadlines: BTreeSet::new(),
+            doomed: VecDeque::new(),
+            wanted: VecDeque::new(),
+            look: VecDeque::new(),
+            runnable: VecDeque::new(),
+            counter: 0,
+            last_job: 0,
+            last_transaction: 0,
+            record: EngineRecord::default(),
+            stored: EngineRecord::default(),
+            recovering: false,
+            tx: Transaction::default(),
+            generation: 0,
+            search: 0,
+            outbox: record::Outbox::default(),
+        }
+    }
+
+    /// One input at its time. What is to be done is appended to `effects`.
+    pub fn step(
+        &mut self,
+        now: Micros,
+        input: Input,
+        entropy: Entropy<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.now = now.max(self.now);
+        if let Input::Loaded { spec, backing } = input {
+            self.loaded(&spec, backing);
+            // Restored jobs wait until everything is loaded: nothing runs by a graph half known.
+            if self.recovering {
+                return;
+            }
+        } else {
+            self.ready();
+            self.decide(input, entropy);
+        }
+        self.execute(entropy);
+        self.flush(effects);
+    }
+
+    /// The graph in order, and restored jobs taken up, before anything is decided.
+    fn ready(&mut self) {
+        self.arena.settle();
+        if core::mem::take(&mut self.recovering) {
+            self.take_up();
+        } else if core::mem::take(&mut self.arena.recount) {
+            self.recount();
+        }
+    }
+
+    fn decide(&mut self, input: Input, entropy: Entropy<'_>) {
+        match input {
+            Input::Loaded { .. } => {}
+            Input::Enqueue {
+                ticket,
+                unit,
+                verb,
+                mode,
+            } => self.asked(ticket, &unit, verb, mode),
+            Input::Cancel { job } => self.cancel(job),
+            Input::Checked { unit, seq, verdict } => {
+                self.checked(self.arena.resolve(unit.0), seq, verdict, entropy);
+            }
+            Input::Report { unit, observed } => {
+                self.report(self.arena.resolve(unit.0), &observed);
+            }
+            Input::HelperSynced {
+                unit_type,
+                reported,
+            } => self.synced(&unit_type, &reported),
+            Input::HelperMissing { unit_type } => self.helper_missing(&unit_type),
+            Input::ResetFailed { unit } => self.reset_failed(self.arena.resolve(unit.0)),
+            Input::ShuttingDown => self.shutting_down(),
+            Input::Tick => self.tick(),
+        }
+    }
+
+    /// Until nothing follows any more.
+    fn execute(&mut self, entropy: Entropy<'_>) {
+        loop {
+            if let Some((unit, doom)) = self.doomed.pop_front() {
+                self.doom(unit, doom);
+            } else if let Some(request) = self.wanted.pop_front() {
+                self.want(request);
+            } else if let Some(unit) = self.look.pop_front() {
+                self.look_at(unit);
+            } else if let Some(unit) = self.runnable.pop_front() {
+                self.run(unit, entropy);
+            } else if !self.break_standstill() {
+                break;
+            }
+        }
+    }
+
+    fn asked(&mut self, ticket: Ticket, name: &UnitName, verb: JobVerb, mode: JobMode) {
+        let unit = self.arena.intern(name);
+        let manual = ticket != Ticket::default();
+        let request = Request {
+            unit,
+            verb,
+            mode,
+            manual,
+            restart_dependents: false,
+        };
+        let answer = match self.enqueue(request) {
+            Ok(job) => {
+                if manual && verb != JobVerb::Stop && self.arena.get(unit).restarts != 0 {
+                    self.arena.at(unit).restarts = 0;
+                    self.touch_unit(unit);
+                }
+                Effect::Queued {
+                    ticket,
+                    job: job.map(JobId),
+                }
+            }
+            Err(reason) => Effect::Rejected { ticket, reason },
+        };
+        self.outbox.push(answer);
+    }
+
+    /// A transaction of the engine's own. That it is refused is worth a line, no more.
+    fn want(&mut self, request: Request) {
+        if self.record.shutting_down && request.verb != JobVerb::Stop {
+            return;
+        }
+        if let Err(reason) = self.enqueue(request) {
+            let name = self.arena.name(request.unit);
+            let parts = [
+                "cannot ",
+                request.verb.as_str(),
+                " ",
+                name,
+                " as it should be now: ",
+                &words(&reason),
+            ];
+            let text = parts.concat();
+            self.log(4, Some(request.unit), text);
+        }
+    }
+
+    fn cancel(&mut self, job: JobId) {
+        let found = self.jobs.iter().copied().find(|unit| {
+            self.arena
+                .get(*unit)
+                .job
+                .as_ref()
+                .is_some_and(|queued| queued.id == job)
+        });
+        if let Some(unit) = found {
+            self.end_job(unit, JobResult::Canceled, String::new(), true);
+        }
+    }
+
+    fn tick(&mut self) {
+        while let Some(&(at, unit, timer)) = self.deadlines.first() {
+            if at > self.now {
+                break;
+            }
+            self.deadlines.pop_first();
+            match timer {
+                Timer::Restart => self.restart_due(unit),
+                Timer::Job => self.job_timed_out(unit),
+            }
+        }
+    }
+
+    fn shutting_down(&mut self) {
+        self.record.shutting_down = true;
+        let restarts: Vec<u32> = self
+            .deadlines
+            .iter()
+            .filter(|(_, _, timer)| *timer == Timer::Restart)
+            .map(|(_, unit, _)| *unit)
+            .collect();
+        for unit in restarts {
+            self.forget_restart(unit);
+        }
+    }
+
+    /// A line for people.
+    fn log(&mut self, level: u8, unit: Option<u32>, text: String) {
+        self.outbox.push(Effect::Log {
+            level,
+            unit: unit.map(UnitId),
+            text,
+        });
+    }
+
+    /// State of a unit.
+    fn active(&self, unit: u32) -> ActiveState {
+        self.arena.get(unit).active
+    }
+}
+
+/// Why a transaction was refused, in words.
+pub fn words(reason: &Rejection) -> String {
+    match reason {
+        Rejection::NotLoaded(name, why) => [name.as_str(), " cannot be used: ", why].concat(),
+        Rejection::Refused(text)
+        | Rejection::Contradiction(text)
+        | Rejection::Destructive(text) => text.clone(),
+        Rejection::Cycle(text) => ["ordering cycle: ", text].concat(),
+        Rejection::ShuttingDown => String::from("the machine is going down"),
+        Rejection::Full => String::from("there are too many jobs already"),
+    }
+}

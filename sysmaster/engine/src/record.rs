@@ -1,0 +1,168 @@
+//! The effects of a step, in the order that makes every prefix of them safe.
+//!
+//! A new manager knows what was recorded before the old one died, and must come to the same end as
+//! the old one would have. So, within a step:
+//!
+//! 1. what recovery dropped or took back, so that no later commit revives it;
+//! 2. the job records of the step's transactions, also of jobs that have ended already (a target
+//!    is up at once): what they did may not be recorded yet;
+//! 3. the engine's record, whose `committed` makes these jobs count;
+//! 4. other jobs that changed: a job names the sequence of its command, so a job that is ahead of
+//!    its unit is seen to be;
+//! 5. units, each with its pending command;
+//! 6. commands, checks, answers, changes, lines;
+//! 7. the removal of jobs that have ended: first those a later job replaced, so that they are not
+//!    found alone when that one has ended too; then the others, the last that ended first: a job
+//!    that ended because another one failed must not be found waiting when the other one is gone.
+
+use crate::Engine;
+use crate::api::{Effect, JobId, JobRecord, Record, UnitRecord};
+use crate::graph::Unit;
+use alloc::string::String;
+use alloc::vec::Vec;
+use units::state::{ActiveState, Micros};
+
+/// What a step has brought about so far.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// Before everything else.
+    pub first: Vec<Effect>,
+    /// Step 6 above.
+    rest: Vec<Effect>,
+    units: Vec<u32>,
+    jobs: Vec<u32>,
+    /// Jobs that ended, with their record if none is stored.
+    ended: Vec<(JobId, Option<JobRecord>)>,
+    /// Jobs that others replaced.
+    replaced: Vec<JobId>,
+}
+
+impl Outbox {
+    pub fn push(&mut self, effect: Effect) {
+        self.rest.push(effect);
+    }
+
+    pub fn ended(&mut self, job: JobId, record: Option<JobRecord>) {
+        self.ended.push((job, record));
+    }
+
+    pub fn replaced(&mut self, job: JobId) {
+        self.replaced.push(job);
+    }
+}
+
+impl Engine {
+    /// The unit's record is to be written.
+    pub(crate) fn touch_unit(&mut self, unit: u32) {
+        if !core::mem::replace(&mut self.arena.at(unit).dirty, true) {
+            self.outbox.units.push(unit);
+        }
+    }
+
+    /// The record of the unit's job is to be written.
+    pub(crate) fn touch_job(&mut self, unit: u32) {
+        if let Some(job) = self.arena.at(unit).job.as_mut() {
+            if !core::mem::replace(&mut job.dirty, true) {
+                self.outbox.jobs.push(unit);
+            }
+        }
+    }
+
+    /// Hands the step's effects out.
+    pub(crate) fn flush(&mut self, effects: &mut Vec<Effect>) {
+        effects.append(&mut self.outbox.first);
+        let mut jobs = core::mem::take(&mut self.outbox.jobs);
+        if self.record != self.stored {
+            jobs.retain(|&unit| !self.write_job(unit, true, effects));
+            for (_, record) in &mut self.outbox.ended {
+                effects.extend(
+                    record
+                        .take()
+                        .map(|record| Effect::Record(Record::Job(record))),
+                );
+            }
+            effects.push(Effect::Record(Record::Engine(self.record)));
+            self.stored = self.record;
+        }
+        for unit in jobs.drain(..) {
+            self.write_job(unit, false, effects);
+        }
+        self.outbox.jobs = jobs;
+        let mut units = core::mem::take(&mut self.outbox.units);
+        for unit in units.drain(..) {
+            self.write_unit(unit, effects);
+        }
+        self.outbox.units = units;
+        effects.append(&mut self.outbox.rest);
+        effects.extend(
+            self.outbox
+                .replaced
+                .drain(..)
+                .map(|job| Effect::ForgetJob { job }),
+        );
+        for (job, _) in self.outbox.ended.drain(..).rev() {
+            effects.push(Effect::ForgetJob { job });
+        }
+    }
+
+    /// Writes the unit's job, or only if it came with a transaction that is not committed yet.
+    fn write_job(&mut self, unit: u32, new_only: bool, effects: &mut Vec<Effect>) -> bool {
+        let committed = self.stored.committed;
+        let name = String::from(self.arena.name(unit));
+        let Some(job) = self.arena.at(unit).job.as_mut() else {
+            return true;
+        };
+        if new_only && job.transaction <= committed {
+            return false;
+        }
+        if core::mem::take(&mut job.dirty) {
+            job.recorded = true;
+            effects.push(Effect::Record(Record::Job(job.record(name))));
+        }
+        true
+    }
+
+    fn write_unit(&mut self, id: u32, effects: &mut Vec<Effect>) {
+        let unit = self.arena.get(id);
+        let blank = is_blank(unit, self.now);
+        let (was, dirty) = (unit.recorded, unit.dirty);
+        if !dirty {
+            return;
+        }
+        if !blank {
+            let record = unit_record(self.arena.name(id), unit);
+            effects.push(Effect::Record(Record::Unit(record)));
+        } else if was {
+            let name = self.arena.title(id).cloned();
+            effects.extend(name.map(|unit| Effect::ForgetUnit { unit }));
+        }
+        let unit = self.arena.at(id);
+        (unit.recorded, unit.dirty) = (!blank, false);
+    }
+}
+
+/// Whether nothing of the unit need be remembered: as after loading, start limit not running.
+fn is_blank(unit: &Unit, now: Micros) -> bool {
+    let (begun, count) = unit.limit;
+    unit.active == ActiveState::Inactive
+        && unit.pending.is_none()
+        && unit.restart_at.is_none()
+        && unit.restarts == 0
+        && !unit.limit_hit
+        && (count == 0 || now.saturating_sub(begun) >= unit.start_limit.0)
+}
+
+fn unit_record(name: &str, unit: &Unit) -> UnitRecord {
+    UnitRecord {
+        name: String::from(name),
+        active: unit.active,
+        since: unit.since,
+        invocation: unit.invocation,
+        seq: unit.seq,
+        pending: unit.pending,
+        restart_at: unit.restart_at,
+        restarts: unit.restarts,
+        limit: unit.limit,
+        limit_hit: unit.limit_hit,
+    }
+}

@@ -1,0 +1,228 @@
+//! From records to an engine that goes on where the last one was cut off.
+//!
+//! [`Engine::restore`] puts back what the records say. A job whose transaction was not committed
+//! is rolled back: to what it was before, or to nothing. Of two jobs of one unit the younger one
+//! was to replace the older. Then the shell loads the units again (`Loaded`), and with the first
+//! input that is no `Loaded` the jobs in flight are taken up ([`Engine::take_up`]), each by the
+//! sequence of its command against its unit's:
+//!
+//! * the same, and the unit's is pending: under way;
+//! * the same, and its outcome is known: the job ends by the unit's state;
+//! * the job's is higher: the command was never given; the job waits again.
+//!
+//! What helpers then report corrects the units. Each difference is a line for people.
+
+use crate::api::{Effect, EngineRecord, JobRecord, Record, UnitId, UnitRecord};
+use crate::graph::NONE;
+use crate::job::{self, Job, Phase};
+use crate::{Engine, Timer};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use units::name::UnitName;
+use units::state::{JobResult, JobVerb};
+
+impl Engine {
+    /// Puts a stored state into a new engine. Called before the first step; what it found out of
+    /// order is told with that step's effects.
+    pub fn restore(&mut self, records: Vec<Record>) {
+        let mut jobs: Vec<JobRecord> = Vec::new();
+        for record in records {
+            match record {
+                Record::Engine(record) => self.restore_engine(record),
+                Record::Unit(record) => self.restore_unit(record),
+                Record::Job(record) => jobs.push(record),
+            }
+        }
+        jobs.sort_unstable_by_key(|job| job.id);
+        for record in jobs {
+            self.last_job = self.last_job.max(record.id.0);
+            self.last_transaction = self.last_transaction.max(record.transaction);
+            self.restore_job(record);
+        }
+        self.recovering = true;
+    }
+
+    fn restore_engine(&mut self, record: EngineRecord) {
+        self.record = record;
+        self.stored = record;
+        self.last_job = self.last_job.max(record.last_job);
+        self.last_transaction = self.last_transaction.max(record.committed);
+    }
+
+    fn restore_unit(&mut self, record: UnitRecord) {
+        let Ok(name) = UnitName::new(&record.name) else {
+            let text = [
+                "a state record names “",
+                &record.name,
+                "”, which is no unit: ignored",
+            ];
+            return self.log(4, None, text.concat());
+        };
+        let id = self.arena.intern(&name);
+        let unit = self.arena.at(id);
+        unit.active = record.active;
+        unit.since = record.since;
+        unit.invocation = record.invocation;
+        unit.seq = record.seq;
+        unit.pending = record.pending;
+        unit.restart_at = record.restart_at;
+        unit.restarts = record.restarts;
+        unit.limit = record.limit;
+        unit.limit_hit = record.limit_hit;
+        unit.recorded = true;
+        if let Some(at) = record.restart_at {
+            self.deadlines.insert((at, id, Timer::Restart));
+        }
+    }
+
+    fn restore_job(&mut self, mut record: JobRecord) {
+        let committed = self.record.committed;
+        let Ok(name) = UnitName::new(&record.unit) else {
+            return self.drop_record(&record, NONE, "its unit's name is not one");
+        };
+        let unit = self.arena.intern(&name);
+        if record.transaction > committed {
+            match record
+                .was
+                .take()
+                .filter(|(_, transaction)| *transaction <= committed)
+            {
+                Some((verb, transaction)) => {
+                    if verb != record.verb {
+                        (record.running, record.seq) = (false, 0);
+                    }
+                    (record.verb, record.transaction) = (verb, transaction);
+                    let text = "its job is what it was before: a transaction was cut off";
+                    self.log(5, Some(unit), String::from(text));
+                    self.outbox
+                        .first
+                        .push(Effect::Record(Record::Job(record.clone())));
+                }
+                None => return self.drop_record(&record, unit, "its transaction was cut off"),
+            }
+        }
+        if record.transaction < self.record.flushed {
+            return self.drop_record(&record, unit, "a later transaction canceled it");
+        }
+        if !is_basic(record.verb) {
+            return self.drop_record(&record, unit, "its record does not say what it does");
+        }
+        if let Some(old) = self.arena.at(unit).job.take() {
+            self.jobs.swap_remove(old.place);
+            if let Some(&moved) = self.jobs.get(old.place) {
+                if let Some(moved) = self.arena.at(moved).job.as_mut() {
+                    moved.place = old.place;
+                }
+            }
+            let name = String::from(self.arena.name(unit));
+            self.drop_record(&old.record(name), unit, "a later job replaces it");
+        }
+        let job = Job {
+            id: record.id,
+            verb: record.verb,
+            phase: Phase::Waiting,
+            blockers: 0,
+            irreversible: record.irreversible,
+            ignore_order: record.ignore_order,
+            checked: false,
+            since: record.since,
+            transaction: record.transaction,
+            seq: record.seq,
+            was: None,
+            deadline: None,
+            place: self.jobs.len(),
+            queued: false,
+            recorded: true,
+            dirty: false,
+        };
+        self.jobs.push(unit);
+        self.arena.at(unit).job = Some(Box::new(job));
+    }
+
+    fn drop_record(&mut self, record: &JobRecord, unit: u32, why: &str) {
+        let parts = [
+            "the queued ",
+            record.verb.as_str(),
+            " of ",
+            &record.unit,
+            " is gone: ",
+            why,
+        ];
+        let known = (unit != NONE).then_some(unit);
+        self.log(5, known, parts.concat());
+        self.outbox.first.push(Effect::ForgetJob { job: record.id });
+        if let Some(unit) = known {
+            self.outbox.push(Effect::JobEnded {
+                job: record.id,
+                unit: UnitId(unit),
+                verb: record.verb,
+                result: JobResult::Canceled,
+                detail: String::from(why),
+            });
+        }
+    }
+
+    /// Everything is loaded: goes on with the jobs that were in flight.
+    pub(crate) fn take_up(&mut self) {
+        self.arena.recount = false;
+        if self.record.shutting_down {
+            self.shutting_down();
+        }
+        let units = self.by_age();
+        for &unit in &units {
+            let it = self.arena.get(unit);
+            let Some(job) = it.job.as_ref() else { continue };
+            let (given, since) = (job.seq != 0 && job.seq == it.seq, job.since);
+            let timeout = it.job_timeout;
+            if given {
+                self.set_phase(unit, Phase::Running);
+            } else if let Some(job) = self.arena.at(unit).job.as_mut() {
+                job.seq = 0;
+            }
+            if let Some(timeout) = timeout {
+                self.set_job_deadline(unit, since.saturating_add(timeout));
+            }
+        }
+        self.recount();
+        for &unit in &units {
+            self.settle_job(unit, None);
+            self.look.push_back(unit);
+        }
+        for unit in 0..self.arena.len() {
+            self.look_after_cut(unit);
+        }
+    }
+
+    /// What followed from a unit's change may have been cut off: it is looked at again.
+    fn look_after_cut(&mut self, unit: u32) {
+        let it = self.arena.get(unit);
+        if it.recorded && !it.is_alias() {
+            self.look.push_back(unit);
+        }
+    }
+
+    /// Units known from records that were not loaded since: the shell loads them, and what
+    /// [`Engine::missing`] adds, before its first other input.
+    pub fn restored(&self) -> Vec<UnitName> {
+        let unloaded = |unit: &u32| {
+            let it = self.arena.get(*unit);
+            it.load.is_none() && (it.recorded || it.job.is_some())
+        };
+        (0..self.arena.len())
+            .filter(unloaded)
+            .filter_map(|unit| self.arena.title(unit).cloned())
+            .collect()
+    }
+
+    /// Names a start of this unit may need that were never loaded. The shell loads them, feeds
+    /// `Loaded`, and asks again until there is none. Linear in what the unit reaches.
+    pub fn missing(&self, name: &UnitName) -> Vec<UnitName> {
+        self.arena.missing(name)
+    }
+}
+
+/// Whether a queued job can have this verb.
+fn is_basic(verb: JobVerb) -> bool {
+    job::collapse(verb, units::state::ActiveState::Active) == Some(verb)
+}

@@ -1,0 +1,111 @@
+//! From a transaction that can stand to queued jobs.
+//!
+//! Where a unit has a job already, the new one replaces it if they contradict each other (the old
+//! one ends as canceled) and is merged into it if not: the old job keeps its number, so that
+//! whoever waits for it goes on waiting. A merged job that was under way runs again, except where
+//! what runs is what is wanted anyway; a second reload is never folded into one under way, which
+//! may have read the configuration already.
+
+use super::{Transaction, TxJob};
+use crate::Engine;
+use crate::api::JobId;
+use crate::job::{self, Job, Phase};
+use alloc::boxed::Box;
+use alloc::string::String;
+use units::state::{JobMode, JobResult, JobVerb};
+
+impl Engine {
+    /// Puts every job that is left into the queue.
+    pub(super) fn commit(&mut self, tx: &mut Transaction, mode: JobMode) {
+        self.record.committed = self.last_transaction + 1;
+        self.last_transaction = self.record.committed;
+        if matches!(mode, JobMode::Flush | JobMode::Isolate) {
+            self.cancel_others(tx);
+            self.record.flushed = self.record.committed;
+        }
+        for tx_job in tx.jobs.iter().filter(|job| !job.gone) {
+            self.install(tx_job, mode);
+        }
+        self.record.last_job = self.last_job;
+        for tx_job in tx.jobs.iter().filter(|job| !job.gone) {
+            self.push_run(tx_job.unit);
+        }
+    }
+
+    /// Cancels every queued job whose unit is not in the transaction.
+    fn cancel_others(&mut self, tx: &Transaction) {
+        let mut at = 0;
+        while let Some(&unit) = self.jobs.get(at) {
+            if self.first_job(tx, unit) == crate::graph::NONE {
+                self.end_job(unit, JobResult::Canceled, String::new(), false);
+            } else {
+                // What stays belongs to this transaction now, whatever it came with.
+                self.touch_job(unit);
+                at += 1;
+            }
+        }
+    }
+
+    fn install(&mut self, tx_job: &TxJob, mode: JobMode) {
+        let unit = tx_job.unit;
+        let irreversible = mode == JobMode::ReplaceIrreversibly;
+        if let Some(queued) = self.queued(unit) {
+            let active = self.arena.get(unit).active;
+            match job::merge_for(queued.verb, tx_job.verb, active) {
+                Some(verb) => return self.merge_into(tx_job, verb, irreversible),
+                None if job::merge(queued.verb, tx_job.verb).is_some() => return,
+                None => self.end_job(unit, JobResult::Canceled, String::new(), false),
+            }
+        }
+        self.last_job += 1;
+        let deadline = self
+            .arena
+            .get(unit)
+            .job_timeout
+            .map(|t| self.now.saturating_add(t));
+        let job = Job {
+            id: JobId(self.last_job),
+            verb: tx_job.verb,
+            phase: Phase::Waiting,
+            blockers: 0,
+            irreversible,
+            ignore_order: tx_job.ignore_order,
+            checked: false,
+            since: self.now,
+            transaction: self.record.committed,
+            seq: 0,
+            was: None,
+            deadline,
+            place: self.jobs.len(),
+            queued: false,
+            recorded: false,
+            dirty: false,
+        };
+        self.attach(unit, Box::new(job));
+        self.touch_job(unit);
+    }
+
+    fn merge_into(&mut self, tx_job: &TxJob, verb: JobVerb, irreversible: bool) {
+        let unit = tx_job.unit;
+        self.count_order(unit, false);
+        let committed = self.record.committed;
+        if let Some(job) = self.arena.at(unit).job.as_mut() {
+            if job.transaction != committed {
+                job.was = Some((job.verb, job.transaction));
+                job.transaction = committed;
+            }
+            let goes_on = verb == job.verb && tx_job.verb != JobVerb::Reload;
+            job.verb = verb;
+            job.irreversible |= irreversible;
+            job.ignore_order |= tx_job.ignore_order;
+            if !goes_on {
+                job.seq = 0;
+                job.checked = false;
+            }
+            let phase = if goes_on { job.phase } else { Phase::Waiting };
+            self.set_phase(unit, phase);
+        }
+        self.count_order(unit, true);
+        self.touch_job(unit);
+    }
+}

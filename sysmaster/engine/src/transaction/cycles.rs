@@ -1,0 +1,168 @@
+//! Ordering cycles, broken as systemd does and reported link by link.
+//!
+//! The search goes depth first over "this job runs before that one", which is the order of the
+//! units turned by what the jobs do, through the transaction's jobs and the queued ones. A job
+//! from which everything was seen without meeting the path again is done for good: dropping jobs
+//! adds no order. So after a cycle was broken only the path is forgotten, and the whole search
+//! looks at each edge about once however many cycles there are.
+
+use super::Transaction;
+use crate::Engine;
+use crate::api::Rejection;
+use crate::graph::{NONE, Rel};
+use crate::job::{self, First};
+use alloc::string::String;
+use alloc::vec::Vec;
+use units::state::JobVerb;
+
+/// A unit on the path of the search.
+struct Step {
+    unit: u32,
+    /// What its job does, and whether it ignores order.
+    doing: (JobVerb, bool),
+    /// Next edge to follow. `Before` and `After` are the last two kinds: they stand together.
+    edge: usize,
+    /// First of the `After` edges.
+    after: usize,
+}
+
+impl Engine {
+    /// Drops units off cycles until there is none, or says which cannot be broken.
+    pub(super) fn break_cycles(&mut self, tx: &mut Transaction) -> Result<(), Rejection> {
+        self.search += 1;
+        let mut path: Vec<Step> = Vec::new();
+        let mut at = 0;
+        while let Some(&root) = tx.units.get(at) {
+            let Some(start) = self.find_cycle(tx, root, &mut path) else {
+                at += 1;
+                continue;
+            };
+            let cycle = path.get(start..).unwrap_or_default();
+            let victim = cycle
+                .iter()
+                .rev()
+                .map(|step| step.unit)
+                .find(|&unit| self.first_job(tx, unit) != NONE && !self.matters(tx, unit));
+            let words = self.cycle_words(tx, cycle);
+            let Some(victim) = victim else {
+                return Err(Rejection::Cycle(words));
+            };
+            let name = self.arena.name(victim);
+            let text = ["ordering cycle: ", &words, "; broken by leaving out ", name].concat();
+            self.log(4, Some(victim), text);
+            self.drop_unit(tx, victim);
+            if tx.anchor_is_gone() {
+                return Err(Rejection::Cycle(words));
+            }
+            for step in path.drain(..) {
+                self.arena.at(step.unit).visit = (0, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows the order from a unit; where on the path a cycle begins, if there is one.
+    fn find_cycle(&mut self, tx: &Transaction, root: u32, path: &mut Vec<Step>) -> Option<usize> {
+        path.clear();
+        if self.seen(root) || self.first_job(tx, root) == NONE {
+            return None;
+        }
+        self.enter(tx, root, path);
+        while let Some(step) = path.last_mut() {
+            let Step {
+                unit,
+                doing,
+                edge,
+                after,
+            } = *step;
+            step.edge += 1;
+            let Some(other) = self.arena.get(unit).edges.get(edge).map(|edge| edge.to) else {
+                self.arena.at(unit).visit = (self.search, false);
+                path.pop();
+                continue;
+            };
+            let goes_first = match self.doing(tx, other) {
+                Some(theirs) if edge < after => job::order(doing, theirs) == First::Former,
+                Some(theirs) => job::order(theirs, doing) == First::Latter,
+                None => false,
+            };
+            if !goes_first {
+                continue;
+            }
+            if self.arena.get(other).visit == (self.search, true) {
+                return path.iter().position(|step| step.unit == other);
+            }
+            if !self.seen(other) {
+                self.enter(tx, other, path);
+            }
+        }
+        None
+    }
+
+    fn seen(&self, unit: u32) -> bool {
+        self.arena.get(unit).visit.0 == self.search
+    }
+
+    fn enter(&mut self, tx: &Transaction, unit: u32, path: &mut Vec<Step>) {
+        let Some(doing) = self.doing(tx, unit) else {
+            return;
+        };
+        self.arena.at(unit).visit = (self.search, true);
+        let edge = self.arena.range(unit, Rel::Before).start;
+        let after = self.arena.range(unit, Rel::After).start;
+        path.push(Step {
+            unit,
+            doing,
+            edge,
+            after,
+        });
+    }
+
+    /// Verb of the unit's job in the transaction, else of its queued one, and whether that job
+    /// ignores order.
+    fn doing(&self, tx: &Transaction, unit: u32) -> Option<(JobVerb, bool)> {
+        if let Some(job) = tx.job(self.first_job(tx, unit)) {
+            return Some((job.verb, job.ignore_order));
+        }
+        self.queued(unit).map(|job| (job.verb, job.ignore_order))
+    }
+
+    /// Whether the anchor cannot do without one of the unit's jobs.
+    fn matters(&self, tx: &Transaction, unit: u32) -> bool {
+        let mut at = self.first_job(tx, unit);
+        while let Some(job) = tx.job(at) {
+            if job.matters {
+                return true;
+            }
+            at = super::resolve::living(tx, job.next);
+        }
+        false
+    }
+
+    fn drop_unit(&mut self, tx: &mut Transaction, unit: u32) {
+        loop {
+            let at = self.first_job(tx, unit);
+            if at == NONE {
+                break;
+            }
+            tx.drop_job(at, true);
+        }
+        tx.sweep();
+    }
+
+    fn cycle_words(&self, tx: &Transaction, cycle: &[Step]) -> String {
+        let mut text = String::new();
+        let units = cycle.iter().chain(cycle.first());
+        for (i, unit) in units.map(|step| step.unit).enumerate() {
+            if i > 0 {
+                text.push_str(" goes before ");
+            }
+            if let (true, Some((verb, _))) = (i < cycle.len(), self.doing(tx, unit)) {
+                text.push_str(verb.as_str());
+                text.push_str(" of ");
+            }
+            text.push_str(self.arena.name(unit));
+        }
+        text
+    }
+}

@@ -1,0 +1,560 @@
+//! Transactions: from one job that somebody wants to a set of jobs that can stand together.
+//!
+//! A transaction is built beside the queued jobs and does not touch them until it is committed.
+//! The steps are systemd's, in its order:
+//!
+//! 1. **Build** (this file): the anchor's job, then for each new job the jobs it needs or causes,
+//!    breadth first. Each is linked to the job that caused it; a link *matters* if the causing job
+//!    cannot do without (`Requires` does, `Wants` does not). Isolate adds a stop for everything
+//!    else. A unit that cannot be loaded takes with it the jobs that cannot do without it; if the
+//!    anchor is among them, the transaction is refused.
+//! 2. **What matters** to the anchor, over the links that matter (`resolve`).
+//! 3. Mode *fail*: drop what would stop something running or contradict a queued job and does not
+//!    matter.
+//! 4. Drop units whose jobs are all redundant.
+//! 5. Drop jobs whose causes are gone; break **ordering cycles** by dropping a unit on the cycle
+//!    that does not matter (`cycles`); until there is none. If one has only jobs that matter, refuse.
+//! 6. **Merge** the jobs of each unit into one (`resolve`). Where two contradict each other, drop
+//!    one that does not matter, with all that cannot do without it. If both matter, refuse.
+//! 7. Drop redundant ones again; refuse if what is left would undo a queued job that may not be.
+//! 8. **Commit** (`commit`): replace, merge into or join the queued jobs, all or none.
+//!
+//! Nothing recurses: the array of jobs is its own work list, and the steps keep stacks. Each step
+//! is linear in the units and edges touched. The arrays are kept between transactions.
+
+mod commit;
+mod cycles;
+mod resolve;
+
+use crate::Engine;
+use crate::api::{Backing, Rejection};
+use crate::graph::{NONE, Rel};
+use crate::job::{self, Job};
+use alloc::string::String;
+use alloc::vec::Vec;
+use units::spec::LoadState;
+use units::state::{JobMode, JobVerb};
+
+/// What the engine itself or a client wants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    pub unit: u32,
+    pub verb: JobVerb,
+    pub mode: JobMode,
+    /// By a client: the unit's `RefuseManual…=` apply.
+    pub manual: bool,
+    /// A Start that restarts what depends on the unit, as a Restart would (automatic restarts).
+    pub restart_dependents: bool,
+}
+
+/// A job of the transaction being built.
+#[derive(Debug)]
+struct TxJob {
+    unit: u32,
+    verb: JobVerb,
+    /// Next job of the same unit.
+    next: u32,
+    /// First link from a job that caused this one; how many there are.
+    causes: u32,
+    cause_count: u32,
+    /// First link to a job this one caused.
+    effects: u32,
+    ignore_order: bool,
+    /// The anchor cannot do without it.
+    matters: bool,
+    /// Somebody conflicts with the unit: that is why it is stopped.
+    conflicted: bool,
+    /// Dropped.
+    gone: bool,
+}
+
+/// One job caused another.
+#[derive(Debug)]
+struct Link {
+    cause: u32,
+    effect: u32,
+    /// The cause cannot do without the effect.
+    matters: bool,
+    conflicts: bool,
+    next_of_cause: u32,
+    next_of_effect: u32,
+    gone: bool,
+}
+
+/// How a job is pulled in.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pull {
+    matters: bool,
+    conflicts: bool,
+    ignore_order: bool,
+}
+
+/// The transaction being built; empty between steps.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    jobs: Vec<TxJob>,
+    links: Vec<Link>,
+    /// Units that have a job here.
+    units: Vec<u32>,
+    /// Jobs of units that cannot be loaded.
+    unusable: Vec<u32>,
+    /// Jobs without a cause, to be dropped.
+    orphans: Vec<u32>,
+    /// Work list of the steps.
+    stack: Vec<u32>,
+    anchor: u32,
+    generation: u32,
+    /// Why the anchor went, if it did.
+    reason: Option<Rejection>,
+}
+
+impl Transaction {
+    fn clear(&mut self, generation: u32) {
+        self.jobs.clear();
+        self.links.clear();
+        self.units.clear();
+        self.unusable.clear();
+        self.orphans.clear();
+        self.stack.clear();
+        self.anchor = NONE;
+        self.generation = generation;
+        self.reason = None;
+    }
+
+    fn job(&self, at: u32) -> Option<&TxJob> {
+        self.jobs.get(at as usize)
+    }
+
+    fn job_mut(&mut self, at: u32) -> Option<&mut TxJob> {
+        self.jobs.get_mut(at as usize)
+    }
+
+    fn link(&self, at: u32) -> Option<&Link> {
+        self.links.get(at as usize)
+    }
+
+    /// Notes that `cause` pulled `effect` in.
+    fn connect(&mut self, cause: u32, effect: u32, pull: Pull) {
+        let at = self.links.len() as u32;
+        let mut link = Link {
+            cause,
+            effect,
+            matters: pull.matters,
+            conflicts: pull.conflicts,
+            next_of_cause: NONE,
+            next_of_effect: NONE,
+            gone: false,
+        };
+        if let Some(job) = self.job_mut(cause) {
+            link.next_of_cause = core::mem::replace(&mut job.effects, at);
+        }
+        if let Some(job) = self.job_mut(effect) {
+            link.next_of_effect = core::mem::replace(&mut job.causes, at);
+            job.cause_count += 1;
+            job.conflicted |= pull.conflicts;
+        }
+        self.links.push(link);
+    }
+
+    /// Drops a job; with `dependents`, also every job that cannot do without it, and so on. Jobs
+    /// that lose their last cause become orphans.
+    fn drop_job(&mut self, at: u32, dependents: bool) {
+        self.stack.clear();
+        self.stack.push(at);
+        while let Some(at) = self.stack.pop() {
+            let Some(job) = self.job_mut(at) else {
+                continue;
+            };
+            if core::mem::replace(&mut job.gone, true) {
+                continue;
+            }
+            let (mut effect, mut cause) = (job.effects, job.causes);
+            while let Some(link) = self.links.get_mut(effect as usize) {
+                let (next, to) = (link.next_of_cause, link.effect);
+                if !core::mem::replace(&mut link.gone, true) {
+                    if let Some(job) = self.job_mut(to) {
+                        job.cause_count -= 1;
+                        if job.cause_count == 0 && !job.gone {
+                            self.orphans.push(to);
+                        }
+                    }
+                }
+                effect = next;
+            }
+            while let Some(link) = self.links.get_mut(cause as usize) {
+                let next = link.next_of_effect;
+                if !core::mem::replace(&mut link.gone, true) && link.matters && dependents {
+                    let from = link.cause;
+                    self.stack.push(from);
+                }
+                cause = next;
+            }
+        }
+    }
+
+    /// Drops what has no cause any more.
+    fn sweep(&mut self) {
+        while let Some(at) = self.orphans.pop() {
+            if at != self.anchor && self.job(at).is_some_and(|job| !job.gone) {
+                self.drop_job(at, false);
+            }
+        }
+    }
+
+    fn anchor_is_gone(&self) -> bool {
+        self.job(self.anchor).is_none_or(|job| job.gone)
+    }
+}
+
+impl Engine {
+    /// Carries a request out, or refuses it and changes nothing. Answers with the anchor's job, if
+    /// there was anything to do.
+    pub(crate) fn enqueue(&mut self, request: Request) -> Result<Option<u32>, Rejection> {
+        self.arena.settle();
+        let unit = self.arena.resolve(request.unit);
+        let Some(verb) = self.admit(unit, &request)? else {
+            return Ok(None);
+        };
+        self.generation = self.generation.wrapping_add(1);
+        let mut tx = core::mem::take(&mut self.tx);
+        tx.clear(self.generation);
+        let result = self.transact(&mut tx, unit, verb, &request);
+        self.tx = tx;
+        result?;
+        Ok(self.arena.get(unit).job.as_ref().map(|job| job.id.0))
+    }
+
+    fn transact(
+        &mut self,
+        tx: &mut Transaction,
+        unit: u32,
+        verb: JobVerb,
+        request: &Request,
+    ) -> Result<(), Rejection> {
+        self.build(tx, unit, verb, request)?;
+        self.resolve(tx, request.mode)?;
+        if self.nothing_to_do(tx) {
+            return Ok(());
+        }
+        self.admit_to_queue(tx, request.mode)?;
+        self.commit(tx, request.mode);
+        Ok(())
+    }
+
+    /// Whether this may be asked of this unit at all, and what it comes down to.
+    fn admit(&self, id: u32, request: &Request) -> Result<Option<JobVerb>, Rejection> {
+        let unit = self.arena.get(id);
+        let name = self.arena.name(id);
+        let refuse = |parts: &[&str]| Err(Rejection::Refused(parts.concat()));
+        let mut verb = request.verb;
+        if matches!(verb, JobVerb::ReloadOrStart | JobVerb::TryReload) && !unit.can_reload {
+            let try_only = verb == JobVerb::TryReload;
+            verb = if try_only {
+                JobVerb::TryRestart
+            } else {
+                JobVerb::Restart
+            };
+        }
+        if self.record.shutting_down
+            && verb != JobVerb::Stop
+            && request.mode != JobMode::ReplaceIrreversibly
+        {
+            return Err(Rejection::ShuttingDown);
+        }
+        if request.mode == JobMode::Isolate && verb != JobVerb::Start {
+            return refuse(&[
+                "only a start can isolate, not a ",
+                verb.as_str(),
+                " of ",
+                name,
+            ]);
+        }
+        if request.mode == JobMode::Isolate && !unit.allow_isolate {
+            return refuse(&[
+                name,
+                " may not be isolated: it does not say AllowIsolate=yes",
+            ]);
+        }
+        let stops = job::goes_down(verb) || verb == JobVerb::TryRestart;
+        let starts = !matches!(verb, JobVerb::Stop | JobVerb::Reload | JobVerb::TryReload);
+        if request.manual && starts && unit.refuse_manual_start {
+            return refuse(&[
+                name,
+                " may be started by other units only: it says RefuseManualStart=yes",
+            ]);
+        }
+        if request.manual && stops && unit.refuse_manual_stop {
+            return refuse(&[
+                name,
+                " may be stopped by other units only: it says RefuseManualStop=yes",
+            ]);
+        }
+        Ok(job::collapse(verb, unit.active))
+    }
+
+    fn build(
+        &mut self,
+        tx: &mut Transaction,
+        unit: u32,
+        verb: JobVerb,
+        request: &Request,
+    ) -> Result<(), Rejection> {
+        let ignore_order = request.mode == JobMode::IgnoreDependencies;
+        tx.anchor = 0;
+        self.pull(
+            tx,
+            NONE,
+            unit,
+            verb,
+            Pull {
+                ignore_order,
+                ..Pull::default()
+            },
+        );
+        let alone = matches!(
+            request.mode,
+            JobMode::IgnoreDependencies | JobMode::IgnoreRequirements
+        );
+        if let Some(reason) = self.inapplicable(unit, verb) {
+            return Err(reason);
+        }
+        let mut at = 0;
+        while !alone && at < tx.jobs.len() {
+            let restart = request.restart_dependents && at == 0;
+            self.expand(tx, at as u32, restart);
+            at += 1;
+        }
+        if request.mode == JobMode::Isolate {
+            self.isolate(tx);
+            while at < tx.jobs.len() {
+                self.expand(tx, at as u32, false);
+                at += 1;
+            }
+        }
+        self.drop_unusable(tx)
+    }
+
+    /// Why a unit cannot have this job, if it cannot.
+    fn inapplicable(&self, id: u32, verb: JobVerb) -> Option<Rejection> {
+        let unit = self.arena.get(id);
+        let cannot = verb == JobVerb::Reload && unit.active.is_up() && !unit.can_reload;
+        cannot.then(|| {
+            Rejection::Refused(
+                [
+                    self.arena.name(id),
+                    " cannot be reloaded: it has no way to do it (ExecReload=)",
+                ]
+                .concat(),
+            )
+        })
+    }
+
+    /// Adds a job, or links to the one that is there.
+    fn pull(&mut self, tx: &mut Transaction, cause: u32, unit: u32, verb: JobVerb, pull: Pull) {
+        let first = match self.arena.get(unit).scratch {
+            (generation, first) if generation == tx.generation => first,
+            _ => NONE,
+        };
+        let mut at = first;
+        while let Some(job) = tx.job(at) {
+            if job.verb == verb {
+                break;
+            }
+            at = job.next;
+        }
+        if at == NONE {
+            at = tx.jobs.len() as u32;
+            tx.jobs.push(TxJob {
+                unit,
+                verb,
+                next: first,
+                causes: NONE,
+                cause_count: 0,
+                effects: NONE,
+                ignore_order: pull.ignore_order,
+                matters: false,
+                conflicted: false,
+                gone: false,
+            });
+            self.arena.at(unit).scratch = (tx.generation, at);
+            if first == NONE {
+                tx.units.push(unit);
+            }
+            let unit = self.arena.get(unit);
+            if verb != JobVerb::Stop && unit.load != Some(LoadState::Loaded) {
+                tx.unusable.push(at);
+            }
+        }
+        if cause != NONE {
+            tx.connect(cause, at, pull);
+        }
+    }
+
+    /// Adds the jobs a job needs or causes.
+    fn expand(&mut self, tx: &mut Transaction, at: u32, restart_dependents: bool) {
+        let Some(&TxJob {
+            unit,
+            verb,
+            ignore_order,
+            ..
+        }) = tx.job(at)
+        else {
+            return;
+        };
+        let plain = Pull::default();
+        let matters = Pull {
+            matters: true,
+            ..plain
+        };
+        if matches!(verb, JobVerb::Start | JobVerb::Restart) {
+            let conflicts = Pull {
+                conflicts: true,
+                ..matters
+            };
+            let table = [
+                (Rel::Requires, JobVerb::Start, matters),
+                (Rel::BindsTo, JobVerb::Start, matters),
+                (Rel::Wants, JobVerb::Start, plain),
+                (Rel::Upholds, JobVerb::Start, plain),
+                (Rel::Requisite, JobVerb::VerifyActive, matters),
+                (Rel::Conflicts, JobVerb::Stop, conflicts),
+                (Rel::ConflictedBy, JobVerb::Stop, plain),
+            ];
+            for (rel, verb, pull) in table {
+                self.spread(tx, at, unit, rel, verb, pull);
+            }
+        }
+        let propagate = Pull {
+            ignore_order,
+            ..matters
+        };
+        if verb == JobVerb::Stop {
+            for rel in STOP_SPREADS {
+                self.spread(tx, at, unit, rel, JobVerb::Stop, propagate);
+            }
+            self.spread(
+                tx,
+                at,
+                unit,
+                Rel::PropagatesStopTo,
+                JobVerb::Stop,
+                propagate,
+            );
+        } else if verb == JobVerb::Restart || verb == JobVerb::Start && restart_dependents {
+            for rel in STOP_SPREADS {
+                self.spread(tx, at, unit, rel, JobVerb::TryRestart, propagate);
+            }
+        } else if verb == JobVerb::Reload {
+            self.spread(
+                tx,
+                at,
+                unit,
+                Rel::PropagatesReloadTo,
+                JobVerb::TryReload,
+                plain,
+            );
+        }
+    }
+
+    /// Adds a job for each unit in this relation to `unit`.
+    fn spread(
+        &mut self,
+        tx: &mut Transaction,
+        cause: u32,
+        unit: u32,
+        rel: Rel,
+        verb: JobVerb,
+        pull: Pull,
+    ) {
+        for at in self.arena.range(unit, rel) {
+            let to = self.arena.end(unit, at);
+            let Some(verb) = job::collapse(verb, self.arena.get(to).active) else {
+                continue;
+            };
+            if self.inapplicable(to, verb).is_none() {
+                self.pull(tx, cause, to, verb, pull);
+            }
+        }
+    }
+
+    /// Adds a stop for every unit that is up and not in the transaction.
+    fn isolate(&mut self, tx: &mut Transaction) {
+        for id in 0..self.arena.len() {
+            let unit = self.arena.get(id);
+            let here = unit.scratch.0 == tx.generation && unit.scratch.1 != NONE;
+            let idle = unit.at_rest() && unit.job.is_none();
+            if here || idle || unit.ignore_on_isolate || unit.is_alias() {
+                continue;
+            }
+            let pull = Pull {
+                matters: true,
+                ..Pull::default()
+            };
+            self.pull(tx, tx.anchor, id, JobVerb::Stop, pull);
+        }
+    }
+
+    /// Drops the jobs of units that cannot be loaded, with those that cannot do without them.
+    fn drop_unusable(&mut self, tx: &mut Transaction) -> Result<(), Rejection> {
+        while let Some(at) = tx.unusable.pop() {
+            let Some(id) = tx.job(at).map(|job| job.unit) else {
+                continue;
+            };
+            let unit = self.arena.get(id);
+            let why = match &unit.load {
+                Some(load) => load.reason(),
+                None => "it was referred to, and never loaded",
+            };
+            let name = self.arena.name(id);
+            let reason = Rejection::NotLoaded(name.into(), why.into());
+            let loud = matches!(
+                unit.load,
+                Some(LoadState::BadSetting { .. } | LoadState::Error { .. })
+            );
+            let text = loud.then(|| [name, " is left out: ", why].concat());
+            tx.drop_job(at, true);
+            if tx.anchor_is_gone() {
+                return Err(reason);
+            }
+            if let Some(text) = text {
+                self.log(4, None, text);
+            }
+        }
+        tx.sweep();
+        Ok(())
+    }
+
+    /// Whether only the anchor is left, and its unit is already there.
+    fn nothing_to_do(&self, tx: &Transaction) -> bool {
+        let mut rest = tx.jobs.iter().filter(|job| !job.gone);
+        let (Some(job), None) = (rest.next(), rest.next()) else {
+            return false;
+        };
+        let unit = self.arena.get(job.unit);
+        unit.job.is_none() && self.is_redundant(job)
+    }
+
+    fn is_redundant(&self, tx_job: &TxJob) -> bool {
+        let unit = self.arena.get(tx_job.unit);
+        job::is_redundant(tx_job.verb, unit.active)
+            && (tx_job.verb != JobVerb::Stop || unit.at_rest() || unit.backing == Backing::Engine)
+    }
+
+    /// The queued job of a unit.
+    fn queued(&self, unit: u32) -> Option<&Job> {
+        self.arena.get(unit).job.as_deref()
+    }
+
+    /// Name and verb of a job of the transaction, for people.
+    fn words(&self, tx_job: &TxJob) -> String {
+        [tx_job.verb.as_str(), " of ", self.arena.name(tx_job.unit)].concat()
+    }
+}
+
+/// Who goes down or is restarted with a unit.
+const STOP_SPREADS: [Rel; 4] = [
+    Rel::RequiredBy,
+    Rel::RequisiteOf,
+    Rel::BoundBy,
+    Rel::ConsistsOf,
+];

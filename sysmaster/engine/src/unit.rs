@@ -1,0 +1,557 @@
+//! What a unit's change means for its job and for the units around it.
+//!
+//! A change comes from the engine itself (it gave a command) or from a helper's report. First the
+//! unit's own job is looked at: is it there, or can it not get there any more? If the change is
+//! none that the job was for, it was *unexpected*, and its neighbours follow as systemd has them
+//! follow: what is bound to a unit that went is stopped, what a unit requires is started when it
+//! came by itself. `OnFailure=` and `OnSuccess=` follow either way.
+//!
+//! **Restarts.** The type wishes, the engine decides: a unit that is down with a wish is due at
+//! `restart_at`; then a start is queued that also restarts what depends on it. A stop by hand, the
+//! start limit and a shutdown end the wish; the stop is sent to the helper even though the unit is
+//! down, so that the helper, which repeats what it knows after each reconnection, forgets it too.
+//!
+//! **The start limit** counts starts of units that have a helper. The start that goes beyond it
+//! fails, and with it the unit, until the limit is reset by hand.
+//!
+//! **Synchronisation.** A helper that came into contact reports all it knows and then says so.
+//! What it has not reported is down. A pending command it has never seen is sent again, with its
+//! sequence; one it had accepted and now knows nothing of is not: it counts as interrupted.
+
+use crate::api::{Backing, Effect, Observed, UnitId};
+use crate::graph::{NONE, Rel};
+use crate::job::Phase;
+use crate::transaction::Request;
+use crate::{Engine, Timer};
+use alloc::string::String;
+use units::spec::UnitSpec;
+use units::state::{ActiveState, JobMode, JobResult, JobVerb, Outcome};
+use units::wire::helper::Verb;
+
+/// In which way a unit is not where its job should have brought it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doom {
+    /// It did not start: jobs that require it end.
+    Start,
+    /// It did not stop: starts that conflict with it end.
+    Stop,
+    /// It was started as asked and is not up: what needs it to be up already ends.
+    NotUp,
+}
+
+/// The outcome of a command, where a report brought one.
+type Hint = Option<(Verb, Outcome)>;
+
+impl Engine {
+    pub(crate) fn loaded(&mut self, spec: &UnitSpec, backing: Backing) {
+        let (unit, busy) = self.arena.load(spec, backing);
+        for name in busy {
+            let text = [
+                name.as_str(),
+                " cannot become an alias of ",
+                spec.id.as_str(),
+            ];
+            let text = [
+                &text.concat(),
+                " while a unit of that name is in use: stop it first",
+            ];
+            self.log(4, Some(unit), text.concat());
+        }
+    }
+
+    /// A helper's report.
+    pub(crate) fn report(&mut self, unit: u32, seen: &Observed) {
+        let it = self.arena.at(unit);
+        if it.backing == Backing::Engine {
+            return;
+        }
+        it.heard = seen.seq;
+        it.can_reload = seen.can_reload;
+        let pending = it.pending;
+        if pending.is_some() && seen.seq < it.seq {
+            return;
+        }
+        let down = seen.active.is_down();
+        let news = pending.is_some() || !it.active.is_down();
+        let finished = seen.outcome != Outcome::Pending;
+        if finished || pending == Some(Verb::Stop) && down {
+            it.pending = None;
+        }
+        it.seq = it.seq.max(seen.seq);
+        if seen.invocation.0 != 0 {
+            it.invocation = seen.invocation;
+        }
+        let to = if it.limit_hit && down {
+            ActiveState::Failed
+        } else {
+            seen.active
+        };
+        self.touch_unit(unit);
+        self.wish(unit, seen, news);
+        let hint = pending
+            .filter(|_| finished)
+            .map(|verb| (verb, seen.outcome));
+        self.set_state(unit, to, hint);
+    }
+
+    /// Notes, or forgets, that another invocation is wished for. The wish counts when the end of
+    /// the invocation is news: helpers repeat what they know after each reconnection, and by then
+    /// the wish may have been granted or refused.
+    fn wish(&mut self, unit: u32, seen: &Observed, news: bool) {
+        let it = self.arena.get(unit);
+        let Some(wish) = seen.restart.filter(|_| seen.active.is_down()) else {
+            return self.forget_restart(unit);
+        };
+        let unwelcome = !news || self.record.shutting_down || it.limit_hit || it.pending.is_some();
+        let has_job = it.job.as_ref().is_some_and(|job| match job.verb {
+            JobVerb::Start => job.phase != Phase::Running,
+            JobVerb::Stop => job.phase == Phase::Running,
+            verb => verb == JobVerb::Restart,
+        });
+        if it.restart_at.is_none() && !unwelcome && !has_job {
+            self.restart_in(unit, wish.delay);
+        }
+    }
+
+    fn restart_in(&mut self, unit: u32, delay: u64) {
+        let at = self.now.saturating_add(delay);
+        self.arena.at(unit).restart_at = Some(at);
+        self.deadlines.insert((at, unit, Timer::Restart));
+        self.touch_unit(unit);
+    }
+
+    pub(crate) fn forget_restart(&mut self, unit: u32) {
+        if let Some(at) = self.arena.at(unit).restart_at.take() {
+            self.deadlines.remove(&(at, unit, Timer::Restart));
+            self.touch_unit(unit);
+        }
+    }
+
+    pub(crate) fn restart_due(&mut self, unit: u32) {
+        self.forget_restart(unit);
+        let it = self.arena.at(unit);
+        match it.job.as_ref().map(|job| job.verb) {
+            // The stop that waits is to reach the helper: see above. Until it runs, or is canceled.
+            Some(JobVerb::Stop) => return self.restart_in(unit, 1_000_000),
+            Some(JobVerb::Start | JobVerb::Restart) => return,
+            _ if !it.active.is_down() => return,
+            _ => it.restarts = it.restarts.saturating_add(1),
+        }
+        self.touch_unit(unit);
+        self.wanted.push_back(Request {
+            unit,
+            verb: JobVerb::Start,
+            mode: JobMode::Replace,
+            manual: false,
+            restart_dependents: true,
+        });
+    }
+
+    /// Counts a start. False, and the unit has failed, if it was one too many.
+    pub(crate) fn within_limit(&mut self, unit: u32) -> bool {
+        let now = self.now;
+        let it = self.arena.at(unit);
+        let (interval, burst) = it.start_limit;
+        let (begun, count) = it.limit;
+        let allowed = interval == 0 || burst == 0;
+        if allowed || count == 0 || now.saturating_sub(begun) >= interval {
+            it.limit = (now, 1);
+        } else if count < burst {
+            it.limit.1 += 1;
+        } else {
+            it.limit_hit = true;
+            self.forget_restart(unit);
+            self.touch_unit(unit);
+            let name = self.arena.name(unit);
+            let text = [
+                name,
+                " was started too often (StartLimitBurst=): not again until reset-failed",
+            ];
+            let text = text.concat();
+            self.log(3, Some(unit), text.clone());
+            self.end_job(unit, JobResult::Failed, text, true);
+            self.set_state(unit, ActiveState::Failed, None);
+            return false;
+        }
+        self.arena.at(unit).limit_hit = false;
+        true
+    }
+
+    /// The unit is in this state now.
+    pub(crate) fn set_state(&mut self, unit: u32, to: ActiveState, hint: Hint) {
+        let now = self.now;
+        let it = self.arena.at(unit);
+        let from = core::mem::replace(&mut it.active, to);
+        if from != to {
+            it.since = now;
+            self.touch_unit(unit);
+            self.outbox.push(Effect::Changed {
+                unit: UnitId(unit),
+                from,
+                to,
+            });
+        }
+        let unexpected = self.settle_job(unit, hint);
+        if from != to {
+            self.follow(unit, from, to, unexpected);
+        }
+    }
+
+    /// Ends the unit's job if its state, or a command's outcome, decides it. Answers whether the
+    /// state is none that the job leads to.
+    pub(crate) fn settle_job(&mut self, unit: u32, hint: Hint) -> bool {
+        self.push_run(unit);
+        let it = self.arena.get(unit);
+        let Some(job) = it.job.as_ref() else {
+            return true;
+        };
+        let (is, running, idle) = (it.active, job.phase == Phase::Running, it.pending.is_none());
+        let at_rest = is.is_down() && matches!(it.pending, None | Some(Verb::ResetFailed));
+        let bad = matches!(hint, Some((_, Outcome::Failed | Outcome::Interrupted)));
+        let of = hint.map(|(verb, _)| verb);
+        let by_state = if is == ActiveState::Failed {
+            JobResult::Failed
+        } else {
+            JobResult::Done
+        };
+        let (result, unexpected) = match job.verb {
+            JobVerb::Start | JobVerb::VerifyActive if is.is_up() => (Some(JobResult::Done), false),
+            JobVerb::Start if running => {
+                let result = match hint {
+                    Some((Verb::Start, Outcome::Skipped)) => Some(JobResult::Skipped),
+                    Some((Verb::Start, _)) if bad => Some(JobResult::Failed),
+                    Some((Verb::Start, _)) if is != ActiveState::Activating => {
+                        Some(JobResult::Done)
+                    }
+                    _ if idle && is.is_down() => Some(by_state),
+                    _ => None,
+                };
+                (result, is != ActiveState::Activating)
+            }
+            JobVerb::VerifyActive if running && is != ActiveState::Activating => {
+                (Some(JobResult::Failed), true)
+            }
+            JobVerb::Stop if at_rest => (it.restart_at.is_none().then_some(JobResult::Done), false),
+            JobVerb::Restart if at_rest => (Some(JobResult::Done), false),
+            JobVerb::Stop | JobVerb::Restart if running && !is.is_down() => {
+                let stays = is != ActiveState::Deactivating;
+                let failed = stays && (idle || bad && of == Some(Verb::Stop));
+                (failed.then_some(JobResult::Failed), stays)
+            }
+            JobVerb::Reload if running => {
+                let result = match hint {
+                    Some((Verb::Reload, Outcome::Done)) => Some(JobResult::Done),
+                    Some((Verb::Reload, _)) => Some(JobResult::Failed),
+                    _ if is.is_down() => Some(by_state),
+                    _ => (idle && is == ActiveState::Active).then_some(JobResult::Done),
+                };
+                (result, is.is_down() || is == ActiveState::Deactivating)
+            }
+            _ => (None, false),
+        };
+        if let Some(result) = result {
+            let interrupted = matches!(hint, Some((_, Outcome::Interrupted)));
+            let why = if interrupted {
+                "a step that is not repeated was interrupted"
+            } else {
+                ""
+            };
+            self.end_job(unit, result, String::from(why), true);
+        }
+        unexpected
+    }
+
+    /// What the units around it do when a unit has changed.
+    fn follow(&mut self, unit: u32, from: ActiveState, to: ActiveState, unexpected: bool) {
+        let goes = to.is_down() || to == ActiveState::Deactivating;
+        let came_by_itself = unexpected && from.is_down() && !goes;
+        let was_there = !from.is_down() && from != ActiveState::Deactivating;
+        if came_by_itself {
+            self.bring_up_what_it_needs(unit);
+        }
+        if unexpected && was_there && goes {
+            self.stop_all(unit, Rel::BoundBy);
+            self.stop_all(unit, Rel::PropagatesStopTo);
+        }
+        if to == ActiveState::Failed {
+            self.want_all(unit, Rel::OnFailure);
+        }
+        if to == ActiveState::Inactive && from != ActiveState::Failed {
+            self.want_all(unit, Rel::OnSuccess);
+        }
+        if to.is_down() || to == ActiveState::Active {
+            self.look.push_back(unit);
+        }
+    }
+
+    fn bring_up_what_it_needs(&mut self, unit: u32) {
+        for (rel, mode) in [
+            (Rel::Requires, JobMode::Replace),
+            (Rel::BindsTo, JobMode::Replace),
+            (Rel::Wants, JobMode::Fail),
+        ] {
+            for at in self.arena.range(unit, rel) {
+                let other = self.arena.end(unit, at);
+                let ordered = self.arena.has(unit, Rel::After, other);
+                let goes = matches!(
+                    self.active(other),
+                    ActiveState::Inactive | ActiveState::Failed | ActiveState::Deactivating
+                );
+                if goes && !ordered {
+                    self.ask(other, JobVerb::Start, mode);
+                }
+            }
+        }
+        self.stop_all(unit, Rel::Conflicts);
+        self.stop_all(unit, Rel::ConflictedBy);
+    }
+
+    fn stop_all(&mut self, unit: u32, rel: Rel) {
+        for at in self.arena.range(unit, rel) {
+            let other = self.arena.end(unit, at);
+            let state = self.active(other);
+            if !state.is_down() && state != ActiveState::Deactivating {
+                self.ask(other, JobVerb::Stop, JobMode::Replace);
+            }
+        }
+    }
+
+    /// Starts what is to be started on failure or success.
+    pub(crate) fn want_all(&mut self, unit: u32, rel: Rel) {
+        let it = self.arena.get(unit);
+        let mode = if rel == Rel::OnFailure {
+            it.on_failure_mode
+        } else {
+            it.on_success_mode
+        };
+        for at in self.arena.range(unit, rel) {
+            self.ask(self.arena.end(unit, at), JobVerb::Start, mode);
+        }
+    }
+
+    fn ask(&mut self, unit: u32, verb: JobVerb, mode: JobMode) {
+        let (manual, restart_dependents) = (false, false);
+        self.wanted.push_back(Request {
+            unit,
+            verb,
+            mode,
+            manual,
+            restart_dependents,
+        });
+    }
+
+    /// Ends the jobs that cannot do without this unit.
+    pub(crate) fn doom(&mut self, unit: u32, doom: Doom) {
+        let (rels, why): (&[Rel], _) = match doom {
+            Doom::Start => (
+                &[Rel::RequiredBy, Rel::RequisiteOf, Rel::BoundBy],
+                " did not start",
+            ),
+            Doom::Stop => (
+                &[Rel::ConflictedBy],
+                ", which conflicts with it, did not stop",
+            ),
+            Doom::NotUp => (&[Rel::RequisiteOf], " is not active"),
+        };
+        for rel in rels {
+            for at in self.arena.range(unit, *rel) {
+                let other = self.arena.end(unit, at);
+                let verb = self.arena.get(other).job.as_ref().map(|job| job.verb);
+                if matches!(verb, Some(JobVerb::Start | JobVerb::VerifyActive)) {
+                    let text = [self.arena.name(unit), why].concat();
+                    self.end_job(other, JobResult::Dependency, text, true);
+                }
+            }
+        }
+    }
+
+    /// Whether a unit may stay as it is: those bound to it, and those it alone needed.
+    pub(crate) fn look_at(&mut self, unit: u32) {
+        let it = self.arena.get(unit);
+        if it.job.is_some() {
+            return;
+        }
+        if it.active == ActiveState::Active {
+            self.look_at_binding(unit);
+            self.look_at_need(unit);
+        } else if it.active.is_down() {
+            for at in self.arena.range(unit, Rel::BoundBy) {
+                self.look_at_binding(self.arena.end(unit, at));
+            }
+            for rel in [
+                Rel::Requires,
+                Rel::Requisite,
+                Rel::Wants,
+                Rel::BindsTo,
+                Rel::Upholds,
+            ] {
+                for at in self.arena.range(unit, rel) {
+                    self.look_at_need(self.arena.end(unit, at));
+                }
+            }
+        }
+    }
+
+    /// A unit may not be up while one it is bound to is down and has no job.
+    fn look_at_binding(&mut self, unit: u32) {
+        let it = self.arena.get(unit);
+        if it.active != ActiveState::Active || it.job.is_some() {
+            return;
+        }
+        let gone = |other: &u32| {
+            let other = self.arena.get(*other);
+            other.active.is_down() && other.job.is_none()
+        };
+        let culprit = self.arena.ends(unit, Rel::BindsTo).find(gone);
+        if let Some(culprit) = culprit {
+            let parts = ["stopped, because it is bound to ", self.arena.name(culprit)];
+            let text = [&parts.concat(), ", which is not active"].concat();
+            self.log(5, Some(unit), text);
+            self.ask(unit, JobVerb::Stop, JobMode::Replace);
+        }
+    }
+
+    /// `StopWhenUnneeded=`.
+    fn look_at_need(&mut self, unit: u32) {
+        let it = self.arena.get(unit);
+        if !it.stop_when_unneeded || it.active != ActiveState::Active || it.job.is_some() {
+            return;
+        }
+        let pins = [
+            Rel::RequiredBy,
+            Rel::RequisiteOf,
+            Rel::WantedBy,
+            Rel::BoundBy,
+            Rel::UpheldBy,
+        ];
+        let needed = pins
+            .into_iter()
+            .flat_map(|rel| self.arena.ends(unit, rel))
+            .any(|other| {
+                let other = self.arena.get(other);
+                !other.at_rest() || other.job.is_some()
+            });
+        if !needed {
+            self.log(
+                6,
+                Some(unit),
+                String::from("stopped, because nothing needs it any more"),
+            );
+            self.ask(unit, JobVerb::Stop, JobMode::Replace);
+        }
+    }
+
+    /// A unit this one is bound to and ordered after, and which is not up.
+    pub(crate) fn bound_to_inactive(&self, unit: u32) -> Option<u32> {
+        self.arena
+            .ends(unit, Rel::BindsTo)
+            .find(|other| !self.active(*other).is_up() && self.arena.has(unit, Rel::After, *other))
+    }
+
+    /// A helper is in contact and has reported all it knows.
+    pub(crate) fn synced(&mut self, unit_type: &str, reported: &[UnitId]) {
+        let kind = self.arena.kind(unit_type);
+        if let Some(kind) = self.arena.kind_at(kind) {
+            kind.missing = false;
+        }
+        let mut known: alloc::vec::Vec<u32> = reported
+            .iter()
+            .map(|unit| self.arena.resolve(unit.0))
+            .collect();
+        known.sort_unstable();
+        for unit in 0..self.arena.len() {
+            let it = self.arena.get(unit);
+            if it.kind != kind || it.backing != Backing::Helper || it.is_alias() {
+                continue;
+            }
+            let here = known.binary_search(&unit).is_ok();
+            match it.pending {
+                Some(verb) if it.heard < it.seq && (here || verb == Verb::Start) => {
+                    let (invocation, seq) = (it.invocation, it.seq);
+                    let unit = UnitId(unit);
+                    self.outbox.push(Effect::Command {
+                        unit,
+                        invocation,
+                        seq,
+                        verb,
+                    });
+                }
+                None if it.active.is_down() => {}
+                pending if !here => self.gone(unit, pending),
+                _ => {}
+            }
+        }
+    }
+
+    /// The unit's helper does not know it (any more).
+    fn gone(&mut self, unit: u32, pending: Option<Verb>) {
+        let it = self.arena.at(unit);
+        it.pending = None;
+        let wanted_down = matches!(pending, Some(Verb::Stop | Verb::ResetFailed))
+            || it.active == ActiveState::Deactivating;
+        let to = if wanted_down {
+            ActiveState::Inactive
+        } else {
+            ActiveState::Failed
+        };
+        self.touch_unit(unit);
+        if !wanted_down {
+            let text = "its helper knows nothing of it any more: it ended while nobody watched";
+            self.log(4, Some(unit), String::from(text));
+        }
+        let hint = pending
+            .filter(|_| !wanted_down)
+            .map(|verb| (verb, Outcome::Interrupted));
+        self.set_state(unit, to, hint);
+    }
+
+    /// There is no helper for a type: its jobs end, and what was up is out of reach.
+    pub(crate) fn helper_missing(&mut self, unit_type: &str) {
+        let kind = self.arena.kind(unit_type);
+        if let Some(kind) = self.arena.kind_at(kind) {
+            kind.missing = true;
+        }
+        for unit in 0..self.arena.len() {
+            let it = self.arena.at(unit);
+            if it.kind != kind || it.backing != Backing::Helper || it.is_alias() {
+                continue;
+            }
+            let busy = it.pending.take().is_some();
+            let down = it.active.is_down();
+            let verb = it.job.as_ref().map(|job| job.verb);
+            if busy {
+                self.touch_unit(unit);
+            }
+            if verb.is_some_and(|verb| verb != JobVerb::Stop) {
+                let text = String::from("there is no helper for units of this type");
+                self.end_job(unit, JobResult::Unsupported, text, true);
+            }
+            self.forget_restart(unit);
+            if !down {
+                self.set_state(unit, ActiveState::Failed, None);
+            } else if verb == Some(JobVerb::Stop) {
+                self.end(unit, JobResult::Done);
+            }
+        }
+    }
+
+    /// By hand: from failed to inactive, and the start limit from zero.
+    pub(crate) fn reset_failed(&mut self, unit: u32) {
+        if unit == NONE {
+            return;
+        }
+        let it = self.arena.at(unit);
+        it.limit = (0, 0);
+        let hit = core::mem::replace(&mut it.limit_hit, false);
+        let reset = it.active == ActiveState::Failed && it.restart_at.is_none();
+        let tell = reset && it.pending.is_none() && it.backing == Backing::Helper;
+        let known = it.seq != 0;
+        self.touch_unit(unit);
+        if tell && (known || hit) && !self.arena.is_unsupported(unit) {
+            self.command(unit, Verb::ResetFailed);
+        }
+        if reset {
+            self.set_state(unit, ActiveState::Inactive, None);
+        }
+    }
+}
