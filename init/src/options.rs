@@ -1,0 +1,183 @@
+//! What the kernel's command line says to init.
+//!
+//! Words are separated by white space; double quotes hold a word together, as the kernel has it.
+//! In a container the command line is the host's and none of our business: there only init's own
+//! arguments count. The last of several equal words wins. What is not ours is left alone; what is
+//! ours and wrong is ignored with a message, a machine must boot.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | `sysmaster.manager=PATH` | the manager, default [`MANAGER`] |
+//! | `sysmaster.rescue=shell\|reboot` | what to do when no manager can be started, default `shell` |
+//! | `sysmaster.rescue_delay=SECONDS` | before the reboot, default 10 |
+//! | `sysmaster.rescue_shell=PATH` | default `/bin/sh` |
+//! | `sysmaster.unmount=yes\|no` | unmount at the end, default `yes`, in a container `no` |
+//! | `rescue`, `single`, `s`, `S`, `1`, `systemd.unit=rescue.target` | told to the manager |
+//! | `emergency`, `-b`, `systemd.unit=emergency.target` | told to the manager |
+
+use crate::text::{Text, join, parse};
+use init_wire::flags;
+
+/// Where the manager is.
+pub const MANAGER: &[u8] = b"/usr/lib/sysmaster/sysmaster";
+
+/// What to do when no manager can be started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rescue {
+    /// A shell on the console; when it ends, the manager is tried again.
+    Shell,
+    /// Reboot after a delay.
+    Reboot,
+}
+
+/// The options.
+pub struct Options {
+    /// Path of the manager.
+    pub manager: Text,
+    /// Path of the rescue shell.
+    pub shell: Text,
+    /// What to do without a manager.
+    pub rescue: Rescue,
+    /// Delay of [`Rescue::Reboot`], in milliseconds.
+    pub rescue_delay_ms: u64,
+    /// Whether to unmount; `None`: where it makes sense.
+    pub unmount: Option<bool>,
+    /// [`flags::RESCUE`] and [`flags::EMERGENCY`].
+    pub flags: u32,
+}
+
+impl Options {
+    /// Nothing was said.
+    #[must_use]
+    pub fn new() -> Options {
+        Options {
+            manager: join(&[MANAGER]),
+            shell: join(&[b"/bin/sh"]),
+            rescue: Rescue::Shell,
+            rescue_delay_ms: 10_000,
+            unmount: None,
+            flags: 0,
+        }
+    }
+
+    /// Reads a whole command line; returns how many words of ours were wrong.
+    pub fn line(&mut self, line: &[u8]) -> u32 {
+        let mut wrong = 0;
+        let mut quoted = false;
+        let separator = |byte: &u8| {
+            if *byte == b'"' {
+                quoted = !quoted;
+            }
+            !quoted && (byte.is_ascii_whitespace() || *byte == 0)
+        };
+        for word in line.split(separator) {
+            if !self.word(word) {
+                wrong += 1;
+            }
+        }
+        wrong
+    }
+
+    /// Reads one word; `false` if it is one of ours and wrong.
+    pub fn word(&mut self, word: &[u8]) -> bool {
+        let word = unquote(word);
+        let mut halves = word.splitn(2, |byte| *byte == b'=');
+        let name = halves.next().unwrap_or_default();
+        let value = unquote(halves.next().unwrap_or_default());
+        match name {
+            b"sysmaster.manager" => return set_path(&mut self.manager, value),
+            b"sysmaster.rescue_shell" => return set_path(&mut self.shell, value),
+            b"sysmaster.rescue" => match value {
+                b"shell" => self.rescue = Rescue::Shell,
+                b"reboot" => self.rescue = Rescue::Reboot,
+                _ => return false,
+            },
+            b"sysmaster.rescue_delay" => match parse(value) {
+                Some(seconds) => self.rescue_delay_ms = seconds.min(86_400) * 1000,
+                None => return false,
+            },
+            b"sysmaster.unmount" => match value {
+                b"yes" | b"1" => self.unmount = Some(true),
+                b"no" | b"0" => self.unmount = Some(false),
+                _ => return false,
+            },
+            b"rescue" | b"single" | b"s" | b"S" | b"1" if name.len() == word.len() => {
+                self.flags |= flags::RESCUE;
+            }
+            b"emergency" | b"-b" if name.len() == word.len() => self.flags |= flags::EMERGENCY,
+            b"systemd.unit" => match value {
+                b"rescue.target" => self.flags |= flags::RESCUE,
+                b"emergency.target" => self.flags |= flags::EMERGENCY,
+                _ => {}
+            },
+            _ => {}
+        }
+        true
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn unquote(word: &[u8]) -> &[u8] {
+    let word = word.strip_prefix(b"\"").unwrap_or(word);
+    word.strip_suffix(b"\"").unwrap_or(word)
+}
+
+fn set_path(path: &mut Text, value: &[u8]) -> bool {
+    let new = join(&[value]);
+    if value.first() != Some(&b'/') || new.whole().is_none() {
+        return false;
+    }
+    *path = new;
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> (Options, u32) {
+        let mut options = Options::new();
+        let wrong = options.line(line.as_bytes());
+        (options, wrong)
+    }
+
+    #[test]
+    fn a_usual_line() {
+        let (o, wrong) = read(
+            "BOOT_IMAGE=/vmlinuz root=/dev/vda1 ro quiet sysmaster.rescue=reboot single \
+             sysmaster.rescue_delay=3 \"sysmaster.manager=/opt/my manager\" sysmaster.unmount=no\n",
+        );
+        assert_eq!(wrong, 0);
+        assert_eq!(o.manager.as_bytes(), b"/opt/my manager");
+        assert_eq!((o.rescue, o.rescue_delay_ms), (Rescue::Reboot, 3000));
+        assert_eq!((o.unmount, o.flags), (Some(false), flags::RESCUE));
+    }
+
+    #[test]
+    fn wrong_words_change_nothing() {
+        let (o, wrong) = read(
+            "sysmaster.rescue=maybe sysmaster.rescue_delay=soon sysmaster.manager=relative \
+             sysmaster.unmount= rescue=1 other.rescue=reboot",
+        );
+        assert_eq!(wrong, 4);
+        assert_eq!(o.manager.as_bytes(), MANAGER);
+        assert_eq!(
+            (o.rescue, o.rescue_delay_ms, o.flags),
+            (Rescue::Shell, 10_000, 0)
+        );
+        let long = format!("sysmaster.manager=/{}", "x".repeat(5000));
+        assert_eq!(read(&long).1, 1);
+    }
+
+    #[test]
+    fn emergency_in_all_spellings() {
+        for line in ["emergency", "-b", "systemd.unit=emergency.target"] {
+            assert_eq!(read(line).0.flags, flags::EMERGENCY, "{line}");
+        }
+    }
+}

@@ -1,0 +1,594 @@
+//! The whole of init as PID 1 of a fresh pid namespace, with a manager that does what the test says.
+//! Needs root; without it each test says so and counts as passed. `INIT=PATH` tests another binary
+//! (the static release one) than the one cargo has just built.
+
+#![allow(
+    unsafe_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+struct Machine {
+    dir: PathBuf,
+    events: UnixDatagram,
+    child: Child,
+    /// Process id of init, as seen from here.
+    init: i32,
+}
+
+fn root() -> bool {
+    // SAFETY: no arguments.
+    let root = unsafe { libc::geteuid() } == 0;
+    if !root {
+        println!("skipped: needs root for a pid namespace");
+    }
+    root
+}
+
+fn init_path() -> PathBuf {
+    std::env::var_os("INIT")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_init")), PathBuf::from)
+}
+
+fn manager_path() -> PathBuf {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    path.join("examples/fake-manager")
+}
+
+impl Machine {
+    fn start(words: &[&str]) -> Machine {
+        let manager = format!("sysmaster.manager={}", manager_path().display());
+        let mut all = vec![manager.as_str()];
+        all.extend(words);
+        Machine::boot(&all)
+    }
+
+    fn boot(words: &[&str]) -> Machine {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("init-test-{}-{number}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        let events = UnixDatagram::bind(dir.join("events")).unwrap();
+        let child = Command::new("unshare")
+            .args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"])
+            .arg(init_path())
+            .args(words)
+            .env("FAKE_DIR", &dir)
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("unshare");
+        let mut machine = Machine {
+            dir,
+            events,
+            child,
+            init: 0,
+        };
+        let children = format!("/proc/{0}/task/{0}/children", machine.child.id());
+        machine.until("init to be there", || {
+            let text = std::fs::read_to_string(&children).unwrap_or_default();
+            text.split_whitespace()
+                .next()
+                .and_then(|pid| pid.parse().ok())
+        });
+        let text = std::fs::read_to_string(&children).unwrap_or_default();
+        machine.init = text
+            .split_whitespace()
+            .next()
+            .map_or(0, |pid| pid.parse().unwrap());
+        machine
+    }
+
+    fn until(&mut self, what: &str, mut look: impl FnMut() -> Option<i32>) -> i32 {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(value) = look() {
+                return value;
+            }
+            assert!(Instant::now() < end, "waited too long for {what}");
+            std::thread::yield_now();
+        }
+    }
+
+    fn event(&self, within: Duration) -> Option<String> {
+        self.events.set_read_timeout(Some(within)).unwrap();
+        let mut buf = [0; 512];
+        let n = self.events.recv(&mut buf).ok()?;
+        Some(String::from_utf8_lossy(&buf[..n]).into_owned())
+    }
+
+    /// Waits for an event that begins like this; others (pings) pass by.
+    fn expect(&self, prefix: &str) -> String {
+        self.expect_within(prefix, Duration::from_secs(60))
+    }
+
+    fn expect_within(&self, prefix: &str, within: Duration) -> String {
+        let end = Instant::now() + within;
+        loop {
+            let left = end
+                .saturating_duration_since(Instant::now())
+                .max(Duration::from_millis(1));
+            match self.event(left) {
+                Some(event) if event.starts_with(prefix) => return event,
+                Some(_) if Instant::now() < end => {}
+                _ => panic!("no event {prefix:?} within {within:?}"),
+            }
+        }
+    }
+
+    fn tell(&self, command: &str) {
+        let sender = UnixDatagram::unbound().unwrap();
+        let end = Instant::now() + Duration::from_secs(20);
+        while sender
+            .send_to(command.as_bytes(), self.dir.join("commands"))
+            .is_err()
+        {
+            assert!(Instant::now() < end, "nobody takes {command:?}");
+            std::thread::yield_now();
+        }
+    }
+
+    fn ask(&self, command: &str, answer: &str) -> String {
+        self.tell(command);
+        let event = self.expect(answer);
+        event[answer.len()..].trim().to_string()
+    }
+
+    fn number(&self, command: &str) -> u64 {
+        let answer = self.ask(command, command);
+        answer.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// The children of init, seen from here, whose command begins like this.
+    fn manager_pid(&self) -> i32 {
+        let children = format!("/proc/{0}/task/{0}/children", self.init);
+        let text = std::fs::read_to_string(children).unwrap_or_default();
+        let found = text.split_whitespace().find(|pid| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.starts_with(b"sysmaster\0")
+        });
+        found.map_or(0, |pid| pid.parse().unwrap())
+    }
+
+    fn signal(&self, pid: i32, signal: i32) {
+        assert!(pid > 1);
+        // SAFETY: a process of this test's own.
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+    }
+
+    /// Waits for the namespace to end; how long that took.
+    fn ended(&mut self, within: Duration) -> Duration {
+        let start = Instant::now();
+        loop {
+            if self.child.try_wait().unwrap().is_some() {
+                return start.elapsed();
+            }
+            assert!(start.elapsed() < within, "the machine does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn not_process_1_refuses() {
+    let output = Command::new(init_path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("sctl"));
+}
+
+#[test]
+fn twenty_thousand_orphans() {
+    if !root() {
+        return;
+    }
+    let m = Machine::start(&[]);
+    assert!(m.expect("hello").contains("epoch=1 before=Nobody kept=0"));
+    let before = m.number("cpu");
+    m.tell("orphans 20000");
+    m.expect("exits 20000");
+    assert_eq!(m.number("zombies"), 0);
+    let ours = m.number("cpu") - before;
+    let plain = Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", "--"])
+        .arg(manager_path())
+        .args(["--plain-loop", "20000"])
+        .output()
+        .unwrap();
+    println!(
+        "CPU for 20,000 orphans: init {ours} us, plain loop {} us",
+        String::from_utf8_lossy(&plain.stdout).trim()
+    );
+    println!("PSS {}", m.ask("pss", "pss"));
+}
+
+#[test]
+fn full_ring_waits_in_the_kernel() {
+    if !root() {
+        return;
+    }
+    let m = Machine::start(&[]);
+    m.expect("hello");
+    m.tell("noack");
+    m.tell("orphans 3000");
+    // It answers pings, so it lives; nothing is acknowledged, so nothing more is reaped.
+    let zombies = loop {
+        let zombies = m.number("zombies");
+        if zombies >= 3000 - 1024 {
+            break zombies;
+        }
+    };
+    assert_eq!(zombies, 3000 - 1024);
+    assert_eq!(m.number("exits"), 1024);
+    // A new manager hears all of it again.
+    m.signal(m.manager_pid(), libc::SIGKILL);
+    let hello = m.expect("hello epoch=2");
+    assert!(hello.contains("waiting=1024 discarded=0"), "{hello}");
+    m.expect("exits 3000");
+    assert_eq!(m.number("zombies"), 0);
+}
+
+#[test]
+fn killed_managers_are_replaced_and_find_their_descriptors() {
+    if !root() {
+        return;
+    }
+    let m = Machine::start(&[]);
+    m.expect("hello epoch=1");
+    m.tell("keep 7");
+    m.expect("kept");
+    for epoch in 2..22 {
+        let start = Instant::now();
+        m.signal(m.manager_pid(), libc::SIGKILL);
+        let hello = m.expect(&format!("hello epoch={epoch}"));
+        assert!(
+            hello.contains("before=Outsider { status: 9 } kept=1"),
+            "{hello}"
+        );
+        assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
+        assert_eq!(m.ask("fetch 7", "fd 7"), "content 7");
+    }
+    assert_eq!(m.ask("fetch 8", "notfound"), m.ask("fetch 8", "notfound"));
+    assert!(m.ask("drop 7", "dropped").contains("count: 1"));
+    m.tell("fetch 7");
+    m.expect("notfound");
+}
+
+#[test]
+fn stopped_and_hung_managers_are_replaced() {
+    if !root() {
+        return;
+    }
+    let m = Machine::start(&[]);
+    m.expect("hello epoch=1");
+    let start = Instant::now();
+    m.tell("stop");
+    let hello = m.expect("hello epoch=2");
+    assert!(hello.contains("before=Outsider"), "{hello}");
+    assert!(
+        start.elapsed() < Duration::from_millis(500),
+        "{:?}",
+        start.elapsed()
+    );
+
+    // Hung, but owing nothing: nobody notices, nobody minds.
+    m.tell("hang");
+    assert_eq!(m.event(3 * SECOND), None);
+    let start = Instant::now();
+    m.signal(m.init, libc::SIGHUP);
+    let hello = m.expect("hello epoch=3");
+    assert!(hello.contains("before=Hung"), "{hello}");
+    assert!(start.elapsed() < 3 * SECOND, "{:?}", start.elapsed());
+    m.expect("signal 1");
+
+    // Spinning is hanging too.
+    m.tell("spin");
+    m.signal(m.init, libc::SIGUSR1);
+    assert!(m.expect("hello epoch=4").contains("before=Hung"));
+    m.expect("signal 10");
+    // Taken once, never told again.
+    m.signal(m.manager_pid(), libc::SIGKILL);
+    m.expect("hello epoch=5");
+    m.tell("nothing");
+    assert_eq!(m.event(SECOND).as_deref(), Some("nothing"));
+}
+
+#[test]
+fn a_signal_is_told_until_taken() {
+    if !root() {
+        return;
+    }
+    let m = Machine::start(&[]);
+    m.expect("hello epoch=1");
+    m.tell("notake");
+    m.signal(m.init, libc::SIGPWR);
+    m.expect("signal 30");
+    m.signal(m.manager_pid(), libc::SIGKILL);
+    m.expect("hello epoch=2");
+    m.expect("signal 30");
+}
+
+#[test]
+fn garbage_costs_nothing() {
+    if !root() {
+        return;
+    }
+    let m = Machine::start(&[]);
+    m.expect("hello epoch=1");
+    let files = m.number("files");
+    m.tell("garbage");
+    m.tell("keep-none");
+    m.expect("refused");
+    m.tell("keep 1");
+    m.expect("kept");
+    assert_eq!(m.ask("fetch 1", "fd 1"), "content 1");
+    assert_eq!(m.number("files"), files + 1, "every stray was closed");
+    assert_eq!(m.number("zombies"), 0);
+}
+
+#[test]
+fn many_descriptors_and_a_list_that_nobody_reads() {
+    if !root() {
+        return;
+    }
+    let m = Machine::start(&[]);
+    m.expect("hello epoch=1");
+    m.tell("keep-unit 500");
+    for _ in 0..500 {
+        m.expect("kept");
+    }
+    assert_eq!(m.ask("list", "listed"), "500");
+    // Asks again and again and does not read: hung, with a debt.
+    m.tell("deaf");
+    for _ in 0..20 {
+        m.tell("list");
+    }
+    let hello = m.expect("hello epoch=2");
+    assert!(hello.contains("before=Hung kept=500"), "{hello}");
+    assert_eq!(m.ask("list", "listed"), "500");
+}
+
+#[test]
+fn reexec_keeps_everything() {
+    if !root() {
+        return;
+    }
+    let m = Machine::start(&[]);
+    m.expect("hello epoch=1");
+    m.tell("keep 3");
+    m.expect("kept");
+    m.tell("noack");
+    m.tell("orphans 10");
+    let manager = m.manager_pid();
+    for _ in 0..5 {
+        let (exe, files) = (exec_time(m.init), m.number("files"));
+        m.tell("reexec");
+        while exec_time(m.init) == exe {
+            std::thread::yield_now();
+        }
+        assert_eq!(m.ask("fetch 3", "fd 3"), "content 3");
+        assert_eq!(m.number("files"), files, "nothing leaks");
+    }
+    assert_eq!(m.manager_pid(), manager, "the manager did not notice");
+    assert_eq!(m.number("exits"), 10);
+    m.tell("orphans 990");
+    m.expect("exits 1000");
+    m.tell("ack");
+    m.tell("orphans 1000");
+    m.expect("exits 2000");
+    m.signal(manager, libc::SIGKILL);
+    assert!(
+        m.expect("hello")
+            .contains("epoch=2 before=Outsider { status: 9 } kept=1 waiting=0")
+    );
+}
+
+/// Changes with every execution: where the stack begins.
+fn exec_time(pid: i32) -> String {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/auxv"));
+    let bytes = stat
+        .map(String::into_bytes)
+        .unwrap_or_else(|_| std::fs::read(format!("/proc/{pid}/auxv")).unwrap_or_default());
+    format!("{bytes:?}")
+}
+
+#[test]
+fn reexec_to_a_broken_binary_is_refused() {
+    if !root() {
+        return;
+    }
+    let dir = std::env::temp_dir().join(format!("init-broken-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let copy = dir.join("init");
+    std::fs::copy(init_path(), &copy).unwrap();
+    // SAFETY: the test program has no other thread that reads the environment now.
+    let m = Machine::start_other(&copy);
+    m.expect("hello epoch=1");
+    std::fs::remove_file(&copy).unwrap();
+    std::fs::write(&copy, "not a program").unwrap();
+    m.tell("reexec");
+    assert!(m.expect("failed").contains("reexec"));
+    m.tell("nothing");
+    m.expect("nothing");
+    let _ = std::fs::remove_dir_all(&dir);
+}
+
+impl Machine {
+    fn start_other(init: &std::path::Path) -> Machine {
+        let manager = format!("sysmaster.manager={}", manager_path().display());
+        let dir = std::env::temp_dir().join(format!("init-test-{}-other", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        let events = UnixDatagram::bind(dir.join("events")).unwrap();
+        let child = Command::new("unshare")
+            .args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"])
+            .arg(init)
+            .arg(manager)
+            .env("FAKE_DIR", &dir)
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("unshare");
+        Machine {
+            dir,
+            events,
+            child,
+            init: 0,
+        }
+    }
+}
+
+#[test]
+fn a_shutdown_ends() {
+    if !root() {
+        return;
+    }
+    let mut m = Machine::start(&[]);
+    m.expect("hello epoch=1");
+    m.tell("finish");
+    m.tell("nothing");
+    m.expect("nothing");
+    m.tell("shutdown poweroff 60000");
+    m.signal(m.manager_pid(), libc::SIGKILL);
+    assert!(
+        m.expect("hello epoch=2").contains("shutdown=true"),
+        "told to the next one"
+    );
+    m.tell("finish");
+    m.ended(5 * SECOND);
+}
+
+#[test]
+fn a_shutdown_ends_without_the_manager() {
+    if !root() {
+        return;
+    }
+    let mut m = Machine::start(&[]);
+    m.expect("hello epoch=1");
+    m.tell("shutdown reboot 1500");
+    m.tell("hang");
+    let took = m.ended(10 * SECOND);
+    assert!(took > SECOND && took < 5 * SECOND, "{took:?}");
+}
+
+#[test]
+fn seven_interrupts_end_it() {
+    if !root() {
+        return;
+    }
+    let mut m = Machine::start(&[]);
+    m.expect("hello epoch=1");
+    m.tell("hang");
+    for n in 0..7 {
+        m.signal(m.init, libc::SIGINT);
+        // Each has to arrive by itself: pending signals are one.
+        let status = format!("/proc/{}/status", m.init);
+        let gone = || {
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            let pending = text
+                .lines()
+                .find_map(|l| l.strip_prefix("ShdPnd:"))
+                .map(str::trim);
+            let pending = pending
+                .and_then(|hex| u64::from_str_radix(hex, 16).ok())
+                .unwrap_or(0);
+            (pending & 2 == 0).then_some(0)
+        };
+        m.until(&format!("signal {n} to be taken"), gone);
+    }
+    m.ended(8 * SECOND);
+}
+
+#[test]
+fn crashing_managers_end_in_rescue() {
+    if !root() {
+        return;
+    }
+    let mut m = Machine::boot(&[
+        "sysmaster.manager=/nonexistent/manager",
+        "sysmaster.rescue=reboot",
+        "sysmaster.rescue_delay=1",
+    ]);
+    let took = m.ended(10 * SECOND);
+    assert!(took > SECOND, "{took:?}");
+}
+
+#[test]
+fn own_faults_lead_to_safe_mode() {
+    if !root() {
+        return;
+    }
+    let m = Machine::start(&[]);
+    m.expect("hello epoch=1");
+    m.tell("crash-from-now-on");
+    for _ in 0..4 {
+        m.expect("crashing");
+    }
+    std::fs::remove_file(m.dir.join("crash")).unwrap();
+    let hello = m.expect("hello");
+    assert!(
+        hello.contains("safe=true") && hello.contains("before=Fault { status: 134 }")
+            || hello.contains("safe=true") && hello.contains("before=Fault { status: 6 }"),
+        "{hello}"
+    );
+}
+
+#[test]
+fn the_rescue_shell_is_left_for_a_manager() {
+    if !root() {
+        return;
+    }
+    let mut m = Machine::boot(&[
+        "sysmaster.manager=/nonexistent/manager",
+        "sysmaster.rescue_shell=/bin/true",
+    ]);
+    // A shell that ends: the manager is tried again, the shell comes again, and so on; init lives.
+    std::thread::sleep(2 * SECOND);
+    assert!(m.child.try_wait().unwrap().is_none());
+    m.signal(m.init, libc::SIGRTMIN() + 14);
+    m.ended(5 * SECOND);
+}
+
+#[test]
+fn idle_means_asleep() {
+    if !root() {
+        return;
+    }
+    let m = Machine::start(&[]);
+    m.expect("hello epoch=1");
+    m.tell("keep 1");
+    m.expect("kept");
+    m.tell("orphans 10");
+    // The timer of the last debt may run out once.
+    std::thread::sleep(3 * SECOND);
+    let before = switches(m.init);
+    std::thread::sleep(5 * SECOND);
+    assert_eq!(switches(m.init), before);
+    println!("PSS {}", m.ask("pss", "pss"));
+}
+
+fn switches(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
+}
