@@ -1,0 +1,210 @@
+//! Taking over from a helper that was killed.
+//!
+//! For each record of the journal the service is made anew, and what its record leaves open is
+//! looked up:
+//!
+//! * A fork was announced. Its slot says what became of it: there is none, or it can be revoked:
+//!   then nothing has run and the step is done now. The child has taken it: it is followed.
+//! * A process was known. If it lives, its end will be reported by init, whose child it is now.
+//!   If it is gone, its status is in its slot (the old helper saw its end) or on its way from init
+//!   by way of the manager. If neither tells within [`PATIENCE`], the end went unseen: the
+//!   invocation's result is `interrupted`, and nothing is done twice.
+//! * A signal, a look for a PID file, the notify socket: once more.
+//!
+//! Time-outs are points in time and stay as they were; a watchdog begins anew.
+
+use crate::helper::{RECORD_RUN, Services};
+use crate::machine::Event;
+use crate::plan::Failure;
+use crate::policy::{Kind, Step};
+use crate::run::{At, Awaited, Role, Run, State};
+use crate::service::of_platform;
+use crate::spawn::{self, step_number};
+use platform::{clock, process};
+use units::journal::{SlotId, SlotState};
+use units::runtime::Context;
+use units::state::{Exit, Micros, ProcId};
+use units::wire::helper::FromHelper;
+
+/// How long the report of an exit that we know has happened may take. Init repeats what is not
+/// acknowledged and holds it for a new manager, so only a discarded one never comes.
+const PATIENCE: Micros = 5_000_000;
+
+impl Services {
+    /// Takes over what the journal holds. To be called once, when all units are loaded.
+    pub(crate) fn take_over(&mut self, ctx: &mut Context<'_>) {
+        let records: Vec<Run> = ctx
+            .journal
+            .records
+            .records_of(RECORD_RUN)
+            .filter_map(|record| {
+                let (run, _) = postcard::take_from_bytes::<Run>(&record.payload).ok()?;
+                // The key is a hash: the name in the record is what counts.
+                (crate::helper::key(&run.unit) == record.key).then_some(run)
+            })
+            .collect();
+        let slots = ctx.journal.slots.in_use();
+        let mut numbers = Vec::with_capacity(records.len());
+        for run in records {
+            let at = self.entry(&run.unit.clone());
+            if let Some(service) = self.get_mut(at) {
+                service.run = run;
+                service.pat = clock::now();
+            }
+            numbers.push(at);
+        }
+        for at in numbers {
+            self.adopt_one(ctx, at, &slots);
+        }
+        self.release_rest(ctx, &slots);
+    }
+
+    fn adopt_one(&mut self, ctx: &mut Context<'_>, at: u32, slots: &[SlotId]) {
+        let Some(service) = self.get(at) else { return };
+        let key = crate::helper::key(&service.run.unit);
+        let mine: Vec<SlotId> = slots
+            .iter()
+            .copied()
+            .filter(|slot| {
+                let attempt = ctx.journal.slots.attempt(*slot);
+                attempt.unit == key && attempt.invocation == service.run.invocation
+            })
+            .collect();
+        if let Awaited::Fork(role, which) = service.run.awaited {
+            self.adopt_fork(ctx, at, role, which, &mine);
+        }
+        let mut ends = Vec::new();
+        for role in [Role::Main, Role::Control] {
+            ends.extend(self.adopt_process(ctx, at, role, &mine));
+        }
+        // First the machine goes on with what it had announced, then it hears what happened since.
+        self.feed(ctx, at, Event::Adopted);
+        for (role, proc, status) in ends {
+            self.seen(ctx, at, role, proc, status);
+        }
+        self.watch_exec(at);
+        self.fetch_all(ctx, at);
+    }
+
+    /// A fork was announced: what became of it?
+    fn adopt_fork(
+        &mut self,
+        ctx: &mut Context<'_>,
+        at: u32,
+        role: Role,
+        which: At,
+        mine: &[SlotId],
+    ) {
+        let Some(service) = self.get_mut(at) else { return };
+        let journal = &mut ctx.journal.slots;
+        let slot = mine.iter().copied().find(|slot| {
+            let attempt = journal.attempt(*slot);
+            attempt.seq == service.run.seq
+                && attempt.step == step_number(role, which.step)
+                && attempt.index == u32::from(which.index)
+        });
+        let Some(slot) = slot else { return };
+        let proc = match journal.revoke(slot) {
+            SlotState::Filled(proc)
+            | SlotState::Started(proc)
+            | SlotState::Failed(proc, _)
+            | SlotState::Exited(proc, _) => proc,
+            // Nothing has run: the machine does it when it hears that it was taken over.
+            SlotState::Revoked | SlotState::Empty | SlotState::Forking => {
+                return journal.release(slot);
+            }
+        };
+        if let Some(place) = service.slots.get_mut(role as usize) {
+            *place = Some(slot);
+        }
+        self.feed(ctx, at, Event::Forked(proc));
+    }
+
+    /// A process was known: is it there, and if not, how did it end?
+    fn adopt_process(
+        &mut self,
+        ctx: &mut Context<'_>,
+        at: u32,
+        role: Role,
+        mine: &[SlotId],
+    ) -> Option<(Role, ProcId, i32)> {
+        let service = self.get_mut(at)?;
+        let mut proc = service.proc(role)?;
+        let slots = &ctx.journal.slots;
+        for slot in mine {
+            let (own, status) = match slots.state(*slot) {
+                SlotState::Filled(own) | SlotState::Started(own) | SlotState::Failed(own, _) => {
+                    (own, None)
+                }
+                SlotState::Exited(own, status) => (own, Some(status)),
+                _ => continue,
+            };
+            if own.pid != proc.pid || (proc.start != 0 && own.start != proc.start) {
+                continue;
+            }
+            proc = own;
+            if let Some(place) = service.slots.get_mut(role as usize) {
+                *place = Some(*slot);
+            }
+            if let Some(status) = status {
+                return Some((role, proc, status));
+            }
+        }
+        match role {
+            Role::Main => service.run.main = Some(proc),
+            Role::Control => service.run.control = Some(proc),
+        }
+        if !process::is_alive(of_platform(proc)) {
+            if let Some(lost) = service.lost_at.get_mut(role as usize) {
+                *lost = Some(clock::now().saturating_add(PATIENCE));
+            }
+        }
+        ctx.send(FromHelper::Watch { proc });
+        None
+    }
+
+    /// The old helper had seen the end of a process, and did not get to say so.
+    fn seen(&mut self, ctx: &mut Context<'_>, at: u32, role: Role, proc: ProcId, status: i32) {
+        let Some(service) = self.get_mut(at) else { return };
+        if service.proc(role).is_none_or(|own| own.pid != proc.pid) {
+            return;
+        }
+        let slot = service.slots.get_mut(role as usize).and_then(Option::take);
+        let (Some(slot), Some(exit)) = (slot, Exit::from_wait(status)) else { return };
+        let which = match role {
+            Role::Main => At { step: Step::Start, index: service.run.main_at },
+            Role::Control => service.run.control_at,
+        };
+        let config = service.config.as_deref();
+        let setup = ctx.journal.slots.setup_error(slot).map(|error| {
+            let code = error.step as u8;
+            let subject = spawn::subject(config, code, which);
+            Failure { code, errno: error.error }.describe(&subject)
+        });
+        self.feed(ctx, at, Event::Ended { role, exit, setup: setup.as_deref() });
+        ctx.journal.slots.release(slot);
+    }
+
+    /// The pipe that tells the exec of `Type=exec` is gone with the old helper: the slot is looked at
+    /// instead.
+    fn watch_exec(&mut self, at: u32) {
+        let Some(service) = self.get_mut(at) else { return };
+        let exec =
+            service.config.as_ref().is_some_and(|config| config.policy.kind == Kind::Exec);
+        if exec && service.run.state == State::Start && service.run.main.is_some() {
+            service.look = Some((clock::now(), 1_000));
+        }
+    }
+
+    /// Slots that no service goes on with: of attempts whose result is in the record already, of
+    /// processes that are of no interest any more. What may still fork there is prevented.
+    fn release_rest(&mut self, ctx: &mut Context<'_>, slots: &[SlotId]) {
+        let used: Vec<SlotId> =
+            self.list.iter().flatten().flat_map(|service| service.slots).flatten().collect();
+        for slot in slots.iter().filter(|slot| !used.contains(slot)) {
+            let journal = &mut ctx.journal.slots;
+            journal.revoke(*slot);
+            journal.release(*slot);
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! The forked child, from its first instruction to `execve`.
+//!
+//! It runs in a copy of the helper and may take as long as it takes: whatever may sleep (a path
+//! on a dead file server, a terminal) happens here, under the time-out of the step. What every
+//! process of a service can rely on (the contract): default signal actions (`SIGPIPE` by
+//! `IgnoreSIGPIPE=`) and an empty mask, a session of its own, the unit's control group, umask 0022, at most
+//! 1024 open files by its soft limit, an OOM score of 0, standard descriptors open and no other.
+//!
+//! A step that fails gives systemd's exit code of that step. What root lacks the right to (raising
+//! a hard limit, a lower nice level or OOM score) is no failure: it is set as far as allowed and
+//! said once per boot, so that the same unit runs in a container.
+
+use crate::context::{Context, Input, Output, Sort};
+use crate::plan::{Failure, Plan, Ready, code};
+use platform::child::{self, Mode};
+use platform::console::KernelLog;
+use platform::degrade::{self, Feature};
+use platform::fd;
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use units::value::rlimit::{Limit, Resource};
+
+/// Sets the process up, calls `begin` and executes the program; returns only if that failed.
+pub fn run(
+    plan: &Plan<'_>,
+    ready: Option<Ready>,
+    in_group: bool,
+    begin: impl FnOnce(),
+) -> Failure {
+    let ready = match ready.map_or_else(|| plan.resolve(), Ok) {
+        Ok(ready) => ready,
+        Err(failure) => return failure,
+    };
+    match set_up(plan, ready, in_group) {
+        Ok(ready) => {
+            begin();
+            execute(plan, ready)
+        }
+        Err(failure) => failure,
+    }
+}
+
+fn at<T>(code: u8, result: io::Result<T>) -> Result<T, Failure> {
+    result.map_err(|error| Failure::new(code, &error))
+}
+
+fn set_up(plan: &Plan<'_>, ready: Ready, in_group: bool) -> Result<Ready, Failure> {
+    let context = &plan.config.context;
+    at(code::SETSID, child::new_session())?;
+    if let Some(group) = plan.group.filter(|_| !in_group) {
+        at(code::CGROUP, attach(group))?;
+    }
+    at(code::SIGNAL_MASK, child::reset_signals(context.ignore_pipe))?;
+    child::set_umask(context.umask);
+    priorities(plan)?;
+    streams(context)?;
+    limits(plan)?;
+    directories(context, ready.owner)?;
+    enter(context, &ready)?;
+    Ok(ready)
+}
+
+fn attach(group: &Path) -> io::Result<()> {
+    platform::cgroup::Group::open(group)?.attach(0)
+}
+
+/// What the caller has no right to is set as far as allowed, and said.
+fn lacks_right(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
+fn say(plan: &Plan<'_>, text: &str) {
+    KernelLog::open().write(4, "sysmaster-service", &format!("{}: {text}", plan.unit));
+}
+
+fn priorities(plan: &Plan<'_>) -> Result<(), Failure> {
+    let context = &plan.config.context;
+    let score = context.oom.map(i32::from).or(plan.undo.oom.then_some(0));
+    if let Some(score) = score {
+        match child::set_oom_score(score) {
+            Err(error) if lacks_right(&error) => {
+                degrade::note(Feature::OomProtection);
+            }
+            // A kernel without it, or no /proc.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => at(code::OOM_ADJUST, other)?,
+        }
+    }
+    if let Some(nice) = context.nice {
+        match child::set_nice(i32::from(nice)) {
+            Err(error) if lacks_right(&error) => {
+                say(plan, "no right to that Nice= level, going on without it");
+            }
+            other => at(code::NICE, other)?,
+        }
+    }
+    Ok(())
+}
+
+/// Path as a C string: one with a zero byte was refused with the unit file.
+fn c_path(path: &str, code: u8) -> Result<std::ffi::CString, Failure> {
+    at(code, platform::files::c_path(Path::new(path)))
+}
+
+fn open(path: &str, mode: Mode, code: u8) -> Result<OwnedFd, Failure> {
+    at(code, child::open(&c_path(path, code)?, mode))
+}
+
+/// Opens a stream, gives it its number and makes it blocking: that is what programs expect.
+fn put(opened: OwnedFd, number: i32, code: u8) -> Result<(), Failure> {
+    at(code, fd::set_nonblocking(&opened, false))?;
+    at(code, child::install(&opened, number))
+}
+
+fn streams(context: &Context) -> Result<(), Failure> {
+    let terminal = match &*context.terminal {
+        "" => "/dev/console",
+        path => path,
+    };
+    match &context.input {
+        Input::Null => put(open("/dev/null", Mode::Read, code::STDIN)?, 0, code::STDIN)?,
+        Input::File(path) => put(open(path, Mode::Read, code::STDIN)?, 0, code::STDIN)?,
+        Input::Terminal { force } => {
+            let opened = open(terminal, Mode::ReadWrite, code::STDIN)?;
+            // Another session may have it: then only "force" takes it away.
+            match child::take_terminal(&opened, *force) {
+                Err(error) if lacks_right(&error) && !*force => {}
+                other => at(code::STDIN, other)?,
+            }
+            put(opened, 0, code::STDIN)?;
+        }
+    }
+    let terminal_input = matches!(context.input, Input::Terminal { .. });
+    output(&context.output, 1, terminal, context.input == Input::Null)?;
+    match &context.error {
+        Output::Terminal if terminal_input && context.output == Output::Terminal => {
+            output(&Output::Inherit, 2, terminal, false)
+        }
+        error => output(error, 2, terminal, false),
+    }
+}
+
+/// `nothing_before`: the stream before is `/dev/null` for reading, which is no use to inherit.
+fn output(
+    output: &Output,
+    number: i32,
+    terminal: &str,
+    nothing_before: bool,
+) -> Result<(), Failure> {
+    let code = if number == 1 {
+        code::STDOUT
+    } else {
+        code::STDERR
+    };
+    let opened = match output {
+        Output::Null => open("/dev/null", Mode::Write, code)?,
+        Output::Inherit if nothing_before => open("/dev/null", Mode::Write, code)?,
+        Output::Inherit => return at(code, duplicate(number - 1, number)),
+        Output::Log => match child::open(c"/dev/kmsg", Mode::Write) {
+            Ok(opened) => opened,
+            Err(_) => open("/dev/null", Mode::Write, code)?,
+        },
+        Output::Terminal => open(terminal, Mode::ReadWrite, code)?,
+        Output::File(path) => open(path, Mode::Create, code)?,
+        Output::Append(path) => open(path, Mode::Append, code)?,
+        Output::Truncate(path) => open(path, Mode::Truncate, code)?,
+    };
+    put(opened, number, code)
+}
+
+fn duplicate(from: i32, to: i32) -> io::Result<()> {
+    match from {
+        0 => child::install(&io::stdin(), to),
+        _ => child::install(&io::stdout(), to),
+    }
+}
+
+fn limits(plan: &Plan<'_>) -> Result<(), Failure> {
+    let context = &plan.config.context;
+    let asks_files = context
+        .limits
+        .iter()
+        .any(|(resource, _)| *resource == Resource::Nofile);
+    if let Some(hard) = plan.undo.files.filter(|_| !asks_files) {
+        at(
+            code::LIMITS,
+            child::set_limit(child::Resource::Files, hard.min(1024), hard),
+        )?;
+    }
+    for (resource, limit) in &context.limits {
+        let number = of_kernel(*resource);
+        match child::set_limit(number, limit.soft, limit.hard) {
+            Err(error) if lacks_right(&error) => {
+                degrade::note(Feature::RaiseLimits);
+                as_far_as_allowed(number, *limit);
+            }
+            other => at(code::LIMITS, other)?,
+        }
+    }
+    Ok(())
+}
+
+/// The hard limit cannot be raised: the soft limit then, as high as the hard one is.
+fn as_far_as_allowed(resource: child::Resource, limit: Limit) {
+    if let Ok((_, hard)) = child::limit(resource) {
+        let hard_now = hard.min(limit.hard);
+        let _ = child::set_limit(resource, limit.soft.min(hard_now), hard_now);
+    }
+}
+
+fn of_kernel(resource: Resource) -> child::Resource {
+    use child::Resource as To;
+    match resource {
+        Resource::Cpu => To::Cpu,
+        Resource::Fsize => To::FileSize,
+        Resource::Data => To::Data,
+        Resource::Stack => To::Stack,
+        Resource::Core => To::Core,
+        Resource::Rss => To::Rss,
+        Resource::Nofile => To::Files,
+        Resource::As => To::AddressSpace,
+        Resource::Nproc => To::Processes,
+        Resource::Memlock => To::Memlock,
+        Resource::Locks => To::Locks,
+        Resource::Sigpending => To::SignalsPending,
+        Resource::Msgqueue => To::MessageQueue,
+        Resource::Nice => To::Nice,
+        Resource::Rtprio => To::RealtimePriority,
+        Resource::Rttime => To::RealtimeTime,
+    }
+}
+
+fn directories(context: &Context, owner: (u32, u32)) -> Result<(), Failure> {
+    for list in &context.directories {
+        let (code, owner) = match list.sort {
+            Sort::Runtime => (code::RUNTIME_DIRECTORY, owner),
+            Sort::State => (code::STATE_DIRECTORY, owner),
+            Sort::Cache => (code::CACHE_DIRECTORY, owner),
+            Sort::Logs => (code::LOGS_DIRECTORY, owner),
+            Sort::Configuration => (code::CONFIGURATION_DIRECTORY, (0, 0)),
+        };
+        for name in &list.names {
+            let path = Path::new(list.sort.root()).join(name.as_ref());
+            at(code, child::make_dir(&path, list.mode, owner.0, owner.1))?;
+        }
+    }
+    Ok(())
+}
+
+/// Root directory, rights and working directory. The rights go before the working directory is
+/// entered, as in systemd: a home on a file server may be closed to root.
+fn enter(context: &Context, ready: &Ready) -> Result<(), Failure> {
+    if let Some(root) = &context.root {
+        at(
+            code::CHROOT,
+            child::change_root(&c_path(root, code::CHROOT)?),
+        )?;
+        at(code::CHROOT, child::change_directory(c"/"))?;
+    }
+    if let Some(who) = &ready.identity {
+        at(
+            code::GROUP,
+            child::set_identity(None, who.gid, who.groups.as_deref()),
+        )?;
+        at(code::USER, child::set_identity(who.uid, None, None))?;
+    }
+    if context.no_new_privileges {
+        at(code::NO_NEW_PRIVILEGES, child::no_new_privileges())?;
+    }
+    if let Some(directory) = &context.directory {
+        let home = ready
+            .identity
+            .as_ref()
+            .map_or("/root", |who| who.home.as_str());
+        let path = directory.path.as_deref().unwrap_or(home);
+        let entered = child::change_directory(&c_path(path, code::CHDIR)?);
+        if !directory.optional {
+            at(code::CHDIR, entered)?;
+        }
+    }
+    Ok(())
+}
+
+fn execute(plan: &Plan<'_>, mut ready: Ready) -> Failure {
+    let pid = platform::process::own_pid();
+    if let Err(error) = pass_stored(plan) {
+        return Failure::new(code::EXEC, &error);
+    }
+    let mut add = |text: String| {
+        let _ = ready.environment.push(text.as_bytes());
+    };
+    add(format!("SYSTEMD_EXEC_PID={pid}"));
+    if plan.watchdog > 0 {
+        add(format!("WATCHDOG_PID={pid}"));
+        add(format!("WATCHDOG_USEC={}", plan.watchdog));
+    }
+    if !plan.stored.is_empty() {
+        add(format!("LISTEN_PID={pid}"));
+        add(format!("LISTEN_FDS={}", plan.stored.len()));
+        add(format!("LISTEN_FDNAMES={}", plan.stored_names()));
+    }
+    let missing = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+        )
+    };
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for program in &ready.programs {
+        let program: &CStr = program;
+        last = child::execute(program, &ready.arguments, &ready.environment);
+        if !missing(&last) {
+            break;
+        }
+    }
+    Failure::new(code::EXEC, &last)
+}
+
+/// Gives the process what the service had deposited, from descriptor 3 on.
+fn pass_stored(plan: &Plan<'_>) -> io::Result<()> {
+    const FIRST: i32 = 3;
+    let after = FIRST.saturating_add(i32::try_from(plan.stored.len()).unwrap_or(i32::MAX));
+    let raised: Vec<OwnedFd> = plan
+        .stored
+        .iter()
+        .map(|(_, fd)| child::raise(fd, after))
+        .collect::<io::Result<_>>()?;
+    for (number, fd) in (FIRST..).zip(&raised) {
+        child::install(fd, number)?;
+    }
+    Ok(())
+}

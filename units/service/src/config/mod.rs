@@ -1,0 +1,202 @@
+//! `[Service]`: from the entries of the unit's files to the rules of the machine and the set-up of
+//! the processes.
+//!
+//! Entries are taken one by one, in their order, by the table in [`table`]: each directive has a
+//! function that checks its value and puts it in the draft. An empty value sets a list or a value
+//! back to nothing, as in systemd. What follows from several directives together (defaults by
+//! `Type=`, contradictions) is settled at the end by [`settle`].
+//!
+//! A bad value is an error with its place: the unit does not load. A name that systemd knows and
+//! we do not carry out is `Unsupported`, any other a warning; names beginning with `X-` are
+//! anybody's own.
+
+mod settle;
+mod streams;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use crate::context::Context;
+use crate::policy::{Policy, Step};
+use std::borrow::Cow;
+use std::path::Path;
+use units::facts::{Machine, UnitFacts};
+use units::name::UnitName;
+use units::state::Micros;
+use units::value::ValueError;
+use units::value::exec::Command;
+use units::value::specifier::Facts;
+use units::wire::helper::{Finding, HelperConfig, Implied, RawEntry, Severity, UnitSource};
+
+/// A service as configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Rules of the machine.
+    pub policy: Policy,
+    /// Set-up of the processes.
+    pub context: Context,
+    /// The command lists, by the steps' numbers.
+    pub commands: [Box<[Command]>; 7],
+    /// Where its control group is, below the root.
+    pub cgroup: Box<str>,
+}
+
+impl Config {
+    /// A command.
+    pub fn command(&self, step: Step, index: u16) -> Option<&Command> {
+        self.commands
+            .get(usize::from(step.number()))?
+            .get(usize::from(index))
+    }
+}
+
+/// What reading a unit gave.
+pub struct Reading {
+    /// The service; with errors among the findings it must not be started.
+    pub config: Config,
+    /// What is to be said about the files.
+    pub findings: Vec<Finding>,
+    /// Dependencies that follow.
+    pub implied: Vec<Implied>,
+}
+
+/// Why a value was not taken.
+enum Refusal {
+    /// It means nothing.
+    Bad(String),
+    /// It means something, and we do not carry it out.
+    Unsupported(&'static str),
+}
+
+impl From<ValueError> for Refusal {
+    fn from(error: ValueError) -> Self {
+        Self::Bad(error.to_string())
+    }
+}
+
+/// A service in the making.
+struct Draft<'a> {
+    unit: &'a UnitName,
+    facts: &'a dyn Facts,
+    policy: Policy,
+    context: Context,
+    commands: [Vec<Command>; 7],
+    /// What was said explicitly, where the default depends on other directives.
+    set: Explicit,
+}
+
+/// Values whose default depends on other directives.
+#[derive(Default)]
+struct Explicit {
+    timeout_start: Option<Micros>,
+    timeout_abort: Option<Micros>,
+    access: Option<crate::policy::Access>,
+    output: bool,
+    error: bool,
+    modes: [Option<u32>; 5],
+}
+
+impl Draft<'_> {
+    /// A text with its specifiers resolved.
+    fn expand<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, Refusal> {
+        Ok(units::value::specifier::expand(
+            text, self.unit, self.facts,
+        )?)
+    }
+}
+
+/// Reads a unit. Never fails as a whole: what is wrong is among the findings.
+pub fn read(source: &UnitSource, defaults: &HelperConfig) -> Reading {
+    let mut findings = Vec::new();
+    let unit = match UnitName::new(&source.unit) {
+        Ok(unit) => unit,
+        Err(error) => {
+            let text = error.to_string();
+            findings.push(Finding {
+                severity: Severity::Error,
+                file: 0,
+                line: 0,
+                text,
+            });
+            return Reading {
+                config: Config::default(),
+                findings,
+                implied: Vec::new(),
+            };
+        }
+    };
+    let machine = Machine::new(Path::new("/"));
+    let fragment = source.files.first().map_or("", String::as_str);
+    let facts = UnitFacts { machine: &machine, fragment };
+    let mut draft = Draft {
+        unit: &unit,
+        facts: &facts,
+        policy: Policy::default(),
+        context: Context::default(),
+        commands: Default::default(),
+        set: Explicit::default(),
+    };
+    draft.policy.again.delay = defaults.restart_delay;
+    draft.policy.times.stop = defaults.timeout_stop;
+    for entry in &source.entries {
+        if let Some((severity, text)) = draft.take(entry) {
+            findings.push(Finding {
+                severity,
+                file: entry.file,
+                line: entry.line,
+                text,
+            });
+        }
+    }
+    let implied = settle::implied(&draft);
+    let config = settle::settle(draft, source, defaults, &mut findings);
+    if defaults.strict {
+        for finding in &mut findings {
+            if finding.severity == Severity::Unsupported {
+                finding.severity = Severity::Error;
+            }
+        }
+    }
+    Reading {
+        config,
+        findings,
+        implied,
+    }
+}
+
+impl Draft<'_> {
+    /// Takes one entry; what is to be said about it, if anything.
+    fn take(&mut self, entry: &RawEntry) -> Option<(Severity, String)> {
+        let (section, key) = (entry.section.as_str(), entry.key.as_str());
+        if section.starts_with("X-") || key.starts_with("X-") {
+            return None;
+        }
+        let value = entry.value.trim();
+        let handler = if section == "Service" {
+            table::find(key)
+        } else {
+            None
+        };
+        let Some(handler) = handler else {
+            return Some(if units::directives::is_known(section, key) {
+                (
+                    Severity::Unsupported,
+                    format!("{key}= is not carried out yet; the service runs without it"),
+                )
+            } else {
+                (
+                    Severity::Warning,
+                    format!("unknown name “{key}” in [{section}], ignored"),
+                )
+            });
+        };
+        match handler(self, key, value) {
+            Ok(()) => None,
+            Err(Refusal::Bad(text)) => Some((Severity::Error, format!("{key}=: {text}"))),
+            Err(Refusal::Unsupported(text)) => {
+                Some((Severity::Unsupported, format!("{key}=: {text}")))
+            }
+        }
+    }
+}

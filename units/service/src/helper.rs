@@ -1,0 +1,446 @@
+//! The helper of type `service`: all services, and what comes from outside.
+//!
+//! Four things begin a turn: a frame of the manager, the end of a process, a ready descriptor, a
+//! deadline. Each is brought to the one service that it concerns; its machine decides, and
+//! [`crate::effects`] carries it out. Nothing here waits.
+//!
+//! The end of a child is written into its slot, then into the unit's record, and only then reaped.
+//! A helper killed in between leaves a zombie to init, which reports it again; number and
+//! start time tell that it is the same.
+
+use crate::config;
+use crate::effects::stop_waiting;
+use crate::fault;
+use crate::machine::{Effect, Event};
+use crate::plan::Failure;
+use crate::policy::{NEVER, Policy};
+use crate::run::{At, Role};
+use crate::service::{Last, Service, of_platform};
+use crate::spawn::{self, Surroundings};
+use platform::poll::Ready;
+use platform::{cgroup, process};
+use std::path::{Path, PathBuf};
+use units::journal::SlotState;
+use units::runtime::{Context, Message, UnitType};
+use units::state::{Exit, Micros, Outcome, ProcId, Whom};
+use units::wire::helper::{Command, FromHelper, HelperConfig, Severity, UnitSource, Verb};
+
+/// Kind of the record of a service in the journal.
+pub const RECORD_RUN: u16 = 1;
+/// Its version: it has only ever been appended to.
+pub const RECORD_VERSION: u16 = 1;
+
+/// Key of a unit's record: the low half of the hash of its name.
+pub fn key(unit: &str) -> u64 {
+    u128::from_be_bytes(init_wire::hash128(unit.as_bytes())) as u64
+}
+
+/// What a watched descriptor is, and of which service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Token {
+    /// The pipe that closes at exec.
+    Pipe(u32),
+    /// The notify socket.
+    Notify(u32),
+    /// What tells the end of the last process.
+    Last(u32),
+}
+
+impl Token {
+    /// As a number for the poller.
+    pub(crate) fn number(self) -> u64 {
+        let (kind, at) = match self {
+            Self::Pipe(at) => (1, at),
+            Self::Notify(at) => (2, at),
+            Self::Last(at) => (3, at),
+        };
+        kind << 32 | u64::from(at)
+    }
+
+    fn from_number(number: u64) -> Option<Self> {
+        let at = number as u32;
+        match number >> 32 {
+            1 => Some(Self::Pipe(at)),
+            2 => Some(Self::Notify(at)),
+            3 => Some(Self::Last(at)),
+            _ => None,
+        }
+    }
+}
+
+/// All services.
+#[derive(Debug, Default)]
+pub struct Services {
+    pub(crate) list: Vec<Option<Box<Service>>>,
+    pub(crate) shared: Surroundings,
+    /// Mount point of the control groups.
+    pub(crate) mount: PathBuf,
+    pub(crate) settings: HelperConfig,
+    /// Rules for a unit whose configuration is not known any more.
+    pub(crate) fallback: Policy,
+    pub(crate) effects: Vec<Effect>,
+    /// The journal is full, and it was said.
+    pub(crate) full: bool,
+    /// The journal of the predecessor has been taken over.
+    adopted: bool,
+    /// Exits that came before that.
+    early: Vec<(ProcId, i32)>,
+}
+
+impl Services {
+    /// None yet. The notify sockets will be in this directory, normally `/run/sysmaster/notify`.
+    pub fn new(notify: &Path) -> Self {
+        let shared =
+            Surroundings { notify: notify.into(), undo: spawn::undo(), ..Surroundings::default() };
+        Self { shared, ..Self::default() }
+    }
+
+    pub(crate) fn get(&self, at: u32) -> Option<&Service> {
+        self.list.get(at as usize)?.as_deref()
+    }
+
+    pub(crate) fn get_mut(&mut self, at: u32) -> Option<&mut Service> {
+        self.list.get_mut(at as usize)?.as_deref_mut()
+    }
+
+    pub(crate) fn find(&self, mut what: impl FnMut(&Service) -> bool) -> Option<u32> {
+        let found = self.list.iter().position(|service| service.as_deref().is_some_and(&mut what));
+        found.map(|at| at as u32)
+    }
+
+    pub(crate) fn by_name(&self, unit: &str) -> Option<u32> {
+        self.find(|service| service.run.unit == unit)
+    }
+
+    /// The number of a unit, which is made if need be.
+    pub(crate) fn entry(&mut self, unit: &str) -> u32 {
+        if let Some(at) = self.by_name(unit) {
+            return at;
+        }
+        let free = self.list.iter().position(Option::is_none).unwrap_or(self.list.len());
+        let service = Some(Box::new(Service::new(unit)));
+        match self.list.get_mut(free) {
+            Some(place) => *place = service,
+            None => self.list.push(service),
+        }
+        free as u32
+    }
+
+    pub(crate) fn numbers(&self) -> Vec<u32> {
+        let all = (0u32..).zip(&self.list);
+        all.filter(|(_, service)| service.is_some()).map(|(at, _)| at).collect()
+    }
+
+    fn configure(&mut self, settings: &HelperConfig) {
+        self.shared.environment.clone_from(&settings.environment);
+        self.shared.root = match settings.cgroup_root.as_str() {
+            "" => None,
+            root => Some(root.into()),
+        };
+        if self.shared.root.is_some() {
+            self.mount = cgroup::detect().map(|found| found.mount).unwrap_or_default();
+        }
+        self.settings = settings.clone();
+    }
+
+    fn load(&mut self, ctx: &mut Context<'_>, source: &UnitSource) {
+        let reading = config::read(source, &self.settings);
+        let bad = reading.findings.iter().find(|found| found.severity == Severity::Error);
+        let at = self.entry(&source.unit);
+        let Some(service) = self.get_mut(at) else { return };
+        service.loaded = true;
+        service.broken = bad.map(|found| {
+            let file = source.files.get(usize::from(found.file)).map_or("", String::as_str);
+            format!("{file}:{}: {}", found.line, found.text).into_boxed_str()
+        });
+        let can_reload = reading.config.policy.can_reload();
+        // With errors, what runs goes on by its old configuration.
+        if bad.is_none() || service.config.is_none() && service.run.state.is_down() {
+            service.config = Some(Box::new(reading.config));
+        }
+        ctx.send(FromHelper::Loaded {
+            unit: source.unit.clone(),
+            findings: reading.findings,
+            implied: reading.implied,
+            can_reload,
+        });
+    }
+
+    fn unload(&mut self, ctx: &mut Context<'_>, unit: &str) {
+        let Some(at) = self.by_name(unit) else { return };
+        if self.get(at).is_some_and(|service| !service.run.state.is_down()) {
+            return;
+        }
+        self.drop_socket(ctx, at);
+        self.drop_stored(ctx, at, None);
+        if let Some(service) = self.get_mut(at) {
+            stop_waiting(service, ctx);
+        }
+        let _ = ctx.journal.records.delete(RECORD_RUN, key(unit));
+        if let Some(place) = self.list.get_mut(at as usize) {
+            *place = None;
+        }
+    }
+
+    fn command(&mut self, ctx: &mut Context<'_>, command: &Command) {
+        let at = self.entry(&command.unit);
+        let Some(service) = self.get_mut(at) else { return };
+        let (seq, invocation) = (command.seq, command.invocation);
+        if let Verb::Kill { whom, signal } = command.verb {
+            if seq > service.run.kill_seq {
+                service.run.kill_seq = seq;
+                self.record(ctx, at);
+                self.kill(ctx, at, whom, signal);
+            }
+            return self.report(ctx, at);
+        }
+        if seq <= service.run.seq {
+            return self.report(ctx, at);
+        }
+        match command.verb {
+            Verb::Start => self.start(ctx, at, seq, invocation),
+            Verb::Stop => self.feed(ctx, at, Event::Stop { seq }),
+            Verb::Reload => self.feed(ctx, at, Event::Reload { seq }),
+            _ => self.feed(ctx, at, Event::ResetFailed { seq }),
+        }
+    }
+
+    fn start(
+        &mut self,
+        ctx: &mut Context<'_>,
+        at: u32,
+        seq: u64,
+        invocation: units::state::Invocation,
+    ) {
+        let Some(service) = self.get_mut(at) else { return };
+        let down = service.run.state.is_down();
+        let broken = match (&service.broken, &service.config) {
+            (Some(why), _) => Some(why.to_string()),
+            (None, None) => Some("the service helper was not told its configuration".into()),
+            (None, Some(_)) => None,
+        };
+        if let Some(why) = broken.filter(|_| down) {
+            service.run.seq = seq;
+            service.run.invocation = invocation;
+            service.run.outcome = Outcome::Failed;
+            service.run.detail = why;
+            self.record(ctx, at);
+            return self.report(ctx, at);
+        }
+        if down {
+            let cgroup = service.config.as_ref().map(|config| config.cgroup.to_string());
+            service.run.cgroup = cgroup.unwrap_or_default();
+        }
+        self.feed(ctx, at, Event::Start { seq, invocation });
+    }
+
+    fn kill(&mut self, ctx: &mut Context<'_>, at: u32, whom: Whom, number: u8) {
+        let root = self.shared.root.clone();
+        let Some(service) = self.get_mut(at) else { return };
+        let named = match whom {
+            Whom::All => [service.run.main, service.run.control],
+            Whom::Main => [service.run.main, None],
+            Whom::Control => [None, service.run.control],
+        };
+        let mut reached = false;
+        for proc in named.iter().flatten() {
+            reached |= process::kill(of_platform(*proc), i32::from(number)).is_ok();
+        }
+        if whom == Whom::All {
+            reached |= service.signal_rest(root.as_deref(), &[i32::from(number)]);
+        }
+        if !reached {
+            let unit = service.run.unit.clone();
+            let text = format!("no process of it was there to take signal {number}");
+            ctx.send(FromHelper::Log { level: 5, unit, text });
+        }
+    }
+
+    /// A process has ended.
+    fn ended(&mut self, ctx: &mut Context<'_>, proc: ProcId, status: i32) {
+        let Some(exit) = Exit::from_wait(status) else { return };
+        let same = |own: Option<ProcId>| {
+            own.is_some_and(|own| {
+                own.pid == proc.pid
+                    && (own.start == proc.start || proc.start == 0 || own.start == 0)
+            })
+        };
+        let found = self.find(|service| same(service.run.main) || same(service.run.control));
+        let Some(at) = found else {
+            return forget_slot(ctx, proc);
+        };
+        let Some(service) = self.get_mut(at) else { return };
+        let role = if same(service.run.main) { Role::Main } else { Role::Control };
+        let which = match role {
+            Role::Main => At { step: crate::policy::Step::Start, index: service.run.main_at },
+            Role::Control => service.run.control_at,
+        };
+        let slot = service.slots.get_mut(role as usize).and_then(Option::take);
+        if let Some(lost) = service.lost_at.get_mut(role as usize) {
+            *lost = None;
+        }
+        if role == Role::Main {
+            service.pipe = None;
+        }
+        let mut setup = None;
+        if let Some(slot) = slot {
+            let slots = &ctx.journal.slots;
+            slots.exited(slot, proc, status);
+            fault::point("exit-recorded");
+            setup = slots.setup_error(slot).map(|error| {
+                let code = error.step as u8;
+                let subject = spawn::subject(service.config.as_deref(), code, which);
+                Failure { code, errno: error.error }.describe(&subject)
+            });
+        }
+        self.feed(ctx, at, Event::Ended { role, exit, setup: setup.as_deref() });
+        if let Some(slot) = slot {
+            ctx.journal.slots.release(slot);
+        }
+    }
+
+    fn sync(&mut self, ctx: &mut Context<'_>) {
+        if !self.adopted {
+            self.adopted = true;
+            self.take_over(ctx);
+            for (proc, status) in std::mem::take(&mut self.early) {
+                self.ended(ctx, proc, status);
+            }
+        }
+        for at in self.numbers() {
+            if self.get(at).is_some_and(|service| !service.is_blank()) {
+                self.report(ctx, at);
+            }
+        }
+    }
+
+    /// An exit that init reports before the journal was taken over: its slot remembers it. The
+    /// processes without a slot were not forked by us.
+    fn exited_early(&mut self, ctx: &mut Context<'_>, proc: ProcId, status: i32) {
+        let slots = &ctx.journal.slots;
+        let same = slots.in_use().into_iter().find(|slot| match slots.state(*slot) {
+            SlotState::Filled(own) | SlotState::Started(own) | SlotState::Failed(own, _) => {
+                own == proc
+            }
+            _ => false,
+        });
+        match same {
+            Some(slot) => slots.exited(slot, proc, status),
+            None => self.early.push((proc, status)),
+        }
+    }
+
+    fn due(&mut self, ctx: &mut Context<'_>, at: u32, now: Micros) {
+        let Some(service) = self.get_mut(at) else { return };
+        if service.look.is_some_and(|(look, _)| look <= now) {
+            self.look(ctx, at);
+        }
+        let Some(service) = self.get_mut(at) else { return };
+        for role in [Role::Main, Role::Control] {
+            let lost = service.lost_at.get_mut(role as usize);
+            if lost.is_some_and(|lost| lost.take_if(|when| *when <= now).is_some()) {
+                return self.feed(ctx, at, Event::Lost(role));
+            }
+        }
+        if matches!(service.last, Some(Last::Poll(when)) if when <= now) {
+            service.last = None;
+        }
+        let pat = service.pat;
+        let mut out = std::mem::take(&mut self.effects);
+        self.machine(at, &mut out, |machine| machine.starved(pat));
+        self.machine(at, &mut out, |machine| machine.handle(Event::Deadline));
+        self.carry_out(ctx, at, out);
+    }
+}
+
+/// A child that no service waits for has ended.
+fn forget_slot(ctx: &mut Context<'_>, proc: ProcId) {
+    let slots = &mut ctx.journal.slots;
+    for slot in slots.in_use() {
+        let own = match slots.state(slot) {
+            SlotState::Filled(own)
+            | SlotState::Started(own)
+            | SlotState::Failed(own, _)
+            | SlotState::Exited(own, _) => own,
+            _ => continue,
+        };
+        if own == proc {
+            slots.release(slot);
+        }
+    }
+}
+
+impl UnitType for Services {
+    fn name(&self) -> &'static str {
+        "service"
+    }
+
+    /// What the journal holds is taken over at the first `Sync`: not before the configuration of the
+    /// units is there.
+    fn adopt(&mut self, _: &mut Context<'_>) {}
+
+    fn welcome(&mut self, config: &HelperConfig, _: &mut Context<'_>) {
+        self.configure(config);
+    }
+
+    fn message(&mut self, message: Message, ctx: &mut Context<'_>) {
+        match message {
+            Message::Load(source) => self.load(ctx, &source),
+            Message::Unload(unit) => self.unload(ctx, &unit),
+            Message::Sync => self.sync(ctx),
+            Message::Command(command) => self.command(ctx, &command),
+            Message::Kept(label) => self.kept(ctx, label, None),
+            Message::NotKept(label, reason) => self.kept(ctx, label, Some(&reason)),
+            Message::Fetched(label, fd) => self.fetched(ctx, label, Some(fd)),
+            Message::NotFound(label) => self.fetched(ctx, label, None),
+        }
+    }
+
+    fn exited(&mut self, proc: ProcId, status: i32, ctx: &mut Context<'_>) {
+        fault::point("exit-peeked");
+        if self.adopted {
+            self.ended(ctx, proc, status);
+        } else {
+            self.exited_early(ctx, proc, status);
+        }
+    }
+
+    fn ready(&mut self, ready: Ready, ctx: &mut Context<'_>) {
+        match Token::from_number(ready.token) {
+            Some(Token::Notify(at)) => self.read_socket(ctx, at),
+            Some(Token::Pipe(at)) => {
+                let Some(pipe) = self.get_mut(at).and_then(|service| service.pipe.take()) else {
+                    return;
+                };
+                let _ = ctx.unwatch(&pipe);
+                // A byte says that the set-up failed; the exit comes and says how.
+                let mut byte = [0u8; 1];
+                if matches!(platform::fd::read(&pipe, &mut byte), Ok(0)) {
+                    self.feed(ctx, at, Event::Executed);
+                }
+            }
+            Some(Token::Last(at)) => {
+                let Some(service) = self.get_mut(at) else { return };
+                if matches!(service.last, Some(Last::Process(_))) {
+                    stop_waiting(service, ctx);
+                }
+                self.carry_out(ctx, at, Vec::new());
+            }
+            None => {}
+        }
+    }
+
+    fn tick(&mut self, now: Micros, ctx: &mut Context<'_>) {
+        for at in self.numbers() {
+            if self.get(at).is_some_and(|service| service.next_deadline() <= now) {
+                self.due(ctx, at, now);
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Micros> {
+        let services = self.list.iter().flatten();
+        let next = services.map(|service| service.next_deadline()).min();
+        next.filter(|next| *next != NEVER)
+    }
+}

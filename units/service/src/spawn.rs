@@ -1,0 +1,228 @@
+//! Making the processes of a service: slot, fork, and what the parent remembers of it.
+//!
+//! The order is the protocol of [`units::journal`]: the slot says what will be attempted before
+//! the fork; the child takes the slot for itself before it does anything else, and says "started"
+//! last of all before `execve`. A helper killed at any point in between leaves a slot from which
+//! its successor can tell whether foreign code has run or can ever run.
+//!
+//! # Fault points
+//!
+//! In debug builds, and with the feature `fault-points`, the variable `SYSMASTER_FAULT` names one of these places, where
+//! the process that comes by sends `SIGKILL` to the helper (once, if
+//! `SYSMASTER_FAULT_MARK` names a file, which it then makes; ever again otherwise):
+//! `slot-claimed` (before the fork), `forked` (parent, after the fork), `child-born` (child, before
+//! it takes the slot), `slot-filled` (child, after), `before-exec` (child). `exit-peeked` and
+//! `exit-recorded` are in [`crate::helper`]. Where the child is the one that comes by, it goes on
+//! afterwards, 50 ms later.
+
+use crate::child;
+use crate::config::Config;
+use crate::fault;
+use crate::plan::{Plan, Undo, code};
+use crate::policy::{Access, Step};
+use crate::run::{At, Role};
+use crate::service::Service;
+use platform::cgroup::Group;
+use platform::{fd, process};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use units::journal::{Attempt, SetupError, SlotId, Slots};
+use units::state::{Exit, ProcId};
+
+/// What all services of the helper share when it makes processes.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    /// `DefaultEnvironment=`.
+    pub environment: Vec<String>,
+    /// Where control groups are, if there are any.
+    pub root: Option<std::path::PathBuf>,
+    /// What the helper has that services must not inherit.
+    pub undo: Undo,
+    /// Directory of the notify sockets.
+    pub notify: std::path::PathBuf,
+}
+
+/// A process that was made.
+#[derive(Debug)]
+pub struct Born {
+    /// Its number, start time unknown yet: it is in the slot soon.
+    pub proc: ProcId,
+    /// Its slot.
+    pub slot: SlotId,
+    /// Closes when the program is executed, if that was asked for.
+    pub pipe: Option<OwnedFd>,
+}
+
+/// Number of a step in the journal: list and role.
+pub fn step_number(role: Role, step: Step) -> u32 {
+    u32::from(step.number()) | if role == Role::Main { 0x100 } else { 0 }
+}
+
+/// Forks a command of the service. The error is for people.
+pub fn spawn(
+    service: &Service,
+    shared: &Surroundings,
+    slots: &mut Slots,
+    key: u64,
+    (role, at, watch): (Role, At, bool),
+) -> Result<Born, String> {
+    let config = service.config.as_deref().ok_or("it has no configuration")?;
+    let command =
+        config.command(at.step, at.index).ok_or("it is no longer in the configuration")?;
+    let group_path = service.group_path(shared.root.as_deref());
+    let group = match &group_path {
+        Some(path) => Some(Group::create(path).map_err(|e| format!("its control group: {e}"))?),
+        None => None,
+    };
+    let plan = Plan {
+        unit: &service.run.unit,
+        config,
+        command,
+        defaults: &shared.environment,
+        own: own_variables(service, config, shared, role, at),
+        watchdog: if role == Role::Main { config.policy.times.watchdog } else { 0 },
+        group: group_path.as_deref(),
+        undo: shared.undo,
+        stored: if role == Role::Main { &service.stored } else { &[] },
+        names: &service.run.stored,
+    };
+    let ready = if plan.needs_files() {
+        None
+    } else {
+        // A command that cannot be resolved fails in the child, with its exit code and step.
+        plan.resolve().ok()
+    };
+    let pipe = if watch { Some(fd::pipe().map_err(|e| format!("a pipe: {e}"))?) } else { None };
+    let attempt = Attempt {
+        unit: key,
+        invocation: service.run.invocation,
+        seq: service.run.seq,
+        step: step_number(role, at.step),
+        index: u32::from(at.index),
+    };
+    let slot = slots.claim(&attempt).map_err(|e| format!("the journal: {e}"))?;
+    fault::point("slot-claimed");
+    let made = {
+        let slots = &*slots;
+        process::spawn(group.as_ref().map(AsFd::as_fd), |in_group| {
+            be_born(&plan, ready, in_group, slots, slot, pipe.as_ref().map(|(_, writer)| writer))
+        })
+    };
+    fault::point("forked");
+    match made {
+        Ok(spawned) => Ok(Born {
+            proc: ProcId { pid: spawned.pid, start: 0 },
+            slot,
+            pipe: pipe.map(|(reader, _)| reader),
+        }),
+        Err(error) => {
+            slots.release(slot);
+            Err(format!("fork: {error}"))
+        }
+    }
+}
+
+/// The child's life until its program begins.
+fn be_born(
+    plan: &Plan<'_>,
+    ready: Option<crate::plan::Ready>,
+    in_group: bool,
+    slots: &Slots,
+    slot: SlotId,
+    pipe: Option<&OwnedFd>,
+) -> i32 {
+    fault::point_in_child("child-born");
+    let own = process::own();
+    if !slots.fill(slot, ProcId { pid: own.pid, start: own.start }) {
+        return 0;
+    }
+    fault::point_in_child("slot-filled");
+    let failure = child::run(plan, ready, in_group, || {
+        slots.started(slot);
+        fault::point_in_child("before-exec");
+    });
+    let step = u32::from(failure.code);
+    slots.failed(slot, SetupError { step, error: failure.errno });
+    if let Some(writer) = pipe {
+        let _ = fd::write(writer, b"!");
+    }
+    i32::from(failure.code)
+}
+
+/// What a process is told beyond what its configuration says.
+fn own_variables(
+    service: &Service,
+    config: &Config,
+    shared: &Surroundings,
+    role: Role,
+    at: At,
+) -> Vec<String> {
+    let run = &service.run;
+    let mut list = Vec::with_capacity(8);
+    list.push(format!("INVOCATION_ID={}", run.invocation));
+    let notifies = match config.policy.access {
+        Access::None => false,
+        Access::Main => role == Role::Main || at.step == Step::Start,
+        Access::Exec | Access::All => true,
+    };
+    if notifies {
+        let path = crate::sockets::path(&shared.notify, &run.unit);
+        list.push(format!("NOTIFY_SOCKET={}", path.display()));
+    }
+    if let Some(main) = run.main.filter(|_| role == Role::Control) {
+        list.push(format!("MAINPID={}", main.pid));
+    }
+    if matches!(at.step, Step::Stop | Step::StopPost) {
+        list.push(format!("SERVICE_RESULT={}", run.why.as_str()));
+        if let Some(exit) = run.main_exit {
+            let (code, status) = match exit {
+                Exit::Code(code) => ("exited", code.to_string()),
+                Exit::Signal(signal) => ("killed", signal_name(signal)),
+                Exit::Core(signal) => ("dumped", signal_name(signal)),
+            };
+            list.push(format!("EXIT_CODE={code}"));
+            list.push(format!("EXIT_STATUS={status}"));
+        }
+    }
+    list
+}
+
+fn signal_name(signal: u8) -> String {
+    let name = units::value::signal::name(signal);
+    name.strip_prefix("SIG").map(str::to_owned).unwrap_or(name)
+}
+
+/// What the failed set-up of a child was about, for people.
+pub fn subject(config: Option<&Config>, step: u8, at: At) -> String {
+    let Some(config) = config else { return String::new() };
+    let context = &config.context;
+    let text = match step {
+        code::EXEC => config.command(at.step, at.index).map(|command| command.path.as_str()),
+        code::CHDIR => {
+            context.directory.as_ref().map(|directory| directory.path.as_deref().unwrap_or("~"))
+        }
+        code::USER => context.user.as_deref(),
+        code::GROUP => context.group.as_deref(),
+        code::CHROOT => context.root.as_deref(),
+        code::CGROUP => Some(&*config.cgroup),
+        code::MEMORY => context.files.first().map(|(path, _)| &**path),
+        _ => None,
+    };
+    text.unwrap_or("").to_owned()
+}
+
+/// What the helper itself has that services must not inherit.
+pub fn undo() -> Undo {
+    const SOFT: u64 = 1024;
+    let files = platform::child::file_limit().ok().filter(|(soft, _)| *soft != SOFT);
+    let score = platform::files::read_file(Path::new("/proc/self/oom_score_adj"), 32);
+    let oom = score.is_ok_and(|text| text.trim_ascii() != b"0");
+    Undo { files: files.map(|(_, hard)| hard), oom }
+}
+
+/// Whether the error is that of a process that is gone.
+pub fn is_gone(error: &io::Error) -> bool {
+    const ESRCH: i32 = 3;
+    error.raw_os_error() == Some(ESRCH)
+}
