@@ -1,0 +1,390 @@
+//! The table of helpers: one process for each unit type in use, and what is known of it.
+//!
+//! ```text
+//!            needed                connects, is the          memories handed
+//!            (a unit of its        recorded process          over, all units sent
+//!            type is loaded)       and says Hello
+//!   Idle ────────────────▶ Awaited ───────────────▶ Welcomed ──────────────▶ Syncing
+//!    ▲                       ▲  ▲                                              │ says Synced
+//!    │ no unit left          │  └──────────── contact lost, process lives ─┐   ▼
+//!   Paused ◀── too many ─────┴── dead and reaped ◀── Dying ◀── hung or ── Synced
+//!              deaths                                          stopped
+//! ```
+//!
+//! A process is recorded in the state store (type, pid, start time) before it runs a helper's
+//! first instruction: until then it waits in a gate that opens when the record stands and closes
+//! when the manager dies. So a manager that comes later knows every helper there is; a connection
+//! from a process that is not recorded is closed. The next process of a type is started only when
+//! the one before is gone, identified by its start time: there is one live helper for each type.
+//!
+//! *Debts.* Whatever is sent to a helper is followed by a `Ping` unless one is on its way. The
+//! `Pong` shows that all of it was read and recorded. Only while it is owed does a timer run. After
+//! half of the time its processor time is noted, at the end looked at again: a helper that got none
+//! although it wanted some is starved and gets another period, once; otherwise it is hung, is
+//! killed, and its successor adopts. A helper that does not connect owes its `Hello` the same way.
+
+use crate::backoff::Deaths;
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use units::state::{Micros, ProcId};
+use units::wire::helper::{Label, ToHelper};
+use units::wire::{self};
+
+/// How long an answer may be owed before the helper is looked at, in microseconds. Two such
+/// periods, or three with an extension, and the start of a new helper stay below three seconds.
+pub const DEBT: Micros = 700_000;
+/// How long a new process has until its `Hello`.
+pub const ARRIVAL: Micros = 5_000_000;
+/// Frames that may wait for a helper that does not read. Beyond it the helper is as good as hung.
+const LONGEST_QUEUE: usize = 65_536;
+
+/// How far a helper has come. See the picture at the top.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// There is no process, and nobody needs one.
+    Idle,
+    /// A process exists and is recorded; it has not said `Hello`.
+    Awaited,
+    /// It is welcomed; so many of its memories are still to come from init.
+    Welcomed {
+        /// 2, 1 or 0.
+        memories: u8,
+    },
+    /// It has everything and adopts.
+    Syncing,
+    /// In contact.
+    Synced,
+    /// We killed it and wait for its end.
+    Dying,
+    /// The next start is due then.
+    Paused {
+        /// Boot time.
+        until: Micros,
+    },
+    /// There is no executable for this type.
+    Missing,
+}
+
+/// An answer that is owed.
+#[derive(Clone, Copy, Debug)]
+pub struct Debt {
+    /// Of the ping, 0 for a `Hello`.
+    pub nonce: u64,
+    /// When it is looked at.
+    pub due: Micros,
+    /// Processor time used when it was first looked at, in ticks.
+    pub cpu: Option<u64>,
+    /// It has had its extension.
+    pub extended: bool,
+}
+
+impl Debt {
+    /// The answer to this ping, or `Hello` for 0, is owed until then.
+    pub fn new(nonce: u64, due: Micros) -> Self {
+        Self { nonce, due, cpu: None, extended: false }
+    }
+}
+
+/// A frame on its way to a helper, and the descriptor beside it.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// Encoded.
+    pub bytes: Vec<u8>,
+    /// At most one.
+    pub fd: Option<OwnedFd>,
+}
+
+/// The helper of one unit type.
+#[derive(Debug)]
+pub struct Helper {
+    /// `service` …
+    pub unit_type: String,
+    /// How far it has come.
+    pub phase: Phase,
+    /// The recorded process, until it is known to be gone.
+    pub proc: Option<ProcId>,
+    /// It is our own child; otherwise an earlier manager's, and init reports its end.
+    pub child: bool,
+    /// The connection.
+    pub conn: Option<OwnedFd>,
+    /// Rises with each connection, so that an event of the last one is not taken for this one's.
+    pub generation: u16,
+    /// What is owed.
+    pub debt: Option<Debt>,
+    /// Its deaths.
+    pub deaths: Deaths,
+    /// We killed it for not answering.
+    pub hung: bool,
+    /// Units reported since `Sync`.
+    pub reported: Vec<engine::api::UnitId>,
+    /// `Load` frames of all units of the type, made before there was contact; `None` once they are
+    /// sent: a later process gets them from the files again.
+    pub preload: Option<Vec<Vec<u8>>>,
+    /// When the process was started, or contact was lost.
+    pub since: Micros,
+    /// Its socket takes no more for now.
+    pub blocked: bool,
+    out: VecDeque<Outgoing>,
+    asked: bool,
+    next_nonce: u64,
+}
+
+impl Helper {
+    /// A type of which nothing is known yet.
+    pub fn new(unit_type: &str) -> Self {
+        Self {
+            unit_type: unit_type.into(),
+            phase: Phase::Idle,
+            proc: None,
+            child: false,
+            conn: None,
+            generation: 0,
+            debt: None,
+            deaths: Deaths::default(),
+            hung: false,
+            reported: Vec::new(),
+            preload: Some(Vec::new()),
+            since: 0,
+            blocked: false,
+            out: VecDeque::new(),
+            asked: false,
+            next_nonce: 0,
+        }
+    }
+
+    /// Whether commands may be sent.
+    pub fn synced(&self) -> bool {
+        self.phase == Phase::Synced
+    }
+
+    /// Whether there may still be processes of this type that it will adopt.
+    pub fn absent(&self) -> bool {
+        !matches!(self.phase, Phase::Synced | Phase::Idle | Phase::Missing)
+    }
+
+    /// Queues a frame. `false`: it cannot be sent, since it is too long or the queue is full.
+    pub fn queue(&mut self, frame: &ToHelper, fd: Option<OwnedFd>) -> bool {
+        match wire::encode(frame) {
+            Ok(bytes) => self.queue_bytes(bytes, fd),
+            Err(_) => false,
+        }
+    }
+
+    /// Queues an encoded frame.
+    pub fn queue_bytes(&mut self, bytes: Vec<u8>, fd: Option<OwnedFd>) -> bool {
+        if self.conn.is_none() || self.out.len() >= LONGEST_QUEUE {
+            return false;
+        }
+        self.asked = true;
+        self.out.push_back(Outgoing { bytes, fd });
+        true
+    }
+
+    /// Adds the ping that makes what was queued a debt, unless one is on its way.
+    pub fn close_batch(&mut self, now: Micros) {
+        if !self.wants_ping() {
+            return;
+        }
+        self.next_nonce += 1;
+        let nonce = self.next_nonce;
+        if self.queue(&ToHelper::Ping { nonce }, None) {
+            self.debt = Some(Debt::new(nonce, now + DEBT));
+        }
+        self.asked = false;
+    }
+
+    fn wants_ping(&self) -> bool {
+        self.asked
+            && self.debt.is_none()
+            && matches!(self.phase, Phase::Syncing | Phase::Synced)
+    }
+
+    /// It answered. Anything queued since the ping becomes the next debt.
+    pub fn pong(&mut self, nonce: u64) {
+        if self.debt.is_some_and(|debt| debt.nonce == nonce) {
+            self.debt = None;
+        }
+    }
+
+    /// The frame to be sent next.
+    pub fn front(&self) -> Option<&Outgoing> {
+        self.out.front()
+    }
+
+    /// The front is sent.
+    pub fn sent(&mut self) {
+        self.out.pop_front();
+    }
+
+    /// The connection is over: what was queued is void, the engine will repeat what counts.
+    pub fn disconnect(&mut self) {
+        self.conn = None;
+        self.generation = self.generation.wrapping_add(1);
+        self.out.clear();
+        self.blocked = false;
+        self.asked = false;
+        self.debt = None;
+        self.reported = Vec::new();
+        if matches!(self.phase, Phase::Welcomed { .. } | Phase::Syncing | Phase::Synced) {
+            self.phase = Phase::Awaited;
+        }
+    }
+}
+
+/// All helpers.
+#[derive(Debug, Default)]
+pub struct Table {
+    helpers: Vec<Helper>,
+}
+
+impl Table {
+    /// The index of a type, which gets an entry if it has none. `None`: there are as many types as
+    /// there can be.
+    pub fn index(&mut self, unit_type: &str) -> Option<usize> {
+        if let Some(index) = self.find(unit_type) {
+            return Some(index);
+        }
+        if self.helpers.len() >= crate::exits::MAX_HELPERS {
+            return None;
+        }
+        self.helpers.push(Helper::new(unit_type));
+        Some(self.helpers.len() - 1)
+    }
+
+    /// The index of a type that has an entry.
+    pub fn find(&self, unit_type: &str) -> Option<usize> {
+        self.helpers.iter().position(|helper| helper.unit_type == unit_type)
+    }
+
+    /// The helper whose recorded process this is.
+    pub fn by_proc(&self, proc: ProcId) -> Option<usize> {
+        self.helpers.iter().position(|helper| helper.proc == Some(proc))
+    }
+
+    /// The same for a process of which init may not know the start time.
+    pub fn by_pid(&self, proc: ProcId) -> Option<usize> {
+        self.helpers.iter().position(|helper| {
+            helper.proc.is_some_and(|known| {
+                known.pid == proc.pid
+                    && (known.start == proc.start || known.start == 0 || proc.start == 0)
+            })
+        })
+    }
+
+    /// A helper.
+    pub fn get(&self, index: usize) -> Option<&Helper> {
+        self.helpers.get(index)
+    }
+
+    /// A helper.
+    pub fn get_mut(&mut self, index: usize) -> Option<&mut Helper> {
+        self.helpers.get_mut(index)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Helper> {
+        self.helpers.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.helpers.len()
+    }
+
+    /// Whether no type has ever been used.
+    pub fn is_empty(&self) -> bool {
+        self.helpers.is_empty()
+    }
+
+    /// The mask of those that may still adopt.
+    pub fn absent(&self) -> u32 {
+        self.helpers.iter().enumerate().filter(|(_, h)| h.absent()).fold(0, |m, (n, _)| m | 1 << n)
+    }
+
+    /// The next moment something is due of one of them.
+    pub fn deadline(&self) -> Option<Micros> {
+        let debts = self.helpers.iter().filter_map(|h| h.debt.map(|debt| debt.due));
+        let pauses = self.helpers.iter().filter_map(|h| match h.phase {
+            Phase::Paused { until } => Some(until),
+            _ => None,
+        });
+        debts.chain(pauses).min()
+    }
+}
+
+/// What init keeps for a helper and the manager hands over, in this order.
+pub fn memory_labels(unit_type: &str) -> [Label; 2] {
+    [init_wire::Kind::JOURNAL, init_wire::Kind::SLOTS].map(|kind| label_from_init(
+        init_wire::Label::of(kind, unit_type),
+    ))
+}
+
+/// A helper's label in init's words.
+pub fn label_to_init(label: Label) -> init_wire::Label {
+    init_wire::Label { kind: init_wire::Kind(label.kind), hash: label.hash, index: 0 }
+}
+
+/// And back.
+pub fn label_from_init(label: init_wire::Label) -> Label {
+    Label { kind: label.kind.0, hash: label.hash }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connected() -> Helper {
+        let mut helper = Helper::new("service");
+        helper.phase = Phase::Synced;
+        helper.conn = Some(platform::fd::pipe().unwrap().0);
+        helper
+    }
+
+    #[test]
+    fn a_batch_ends_in_one_ping_and_the_pong_pays_for_it() {
+        let mut helper = connected();
+        assert!(!helper.wants_ping());
+        assert!(helper.queue(&ToHelper::Sync, None));
+        helper.close_batch(100);
+        assert_eq!(helper.debt.unwrap().due, 100 + DEBT);
+        assert!(helper.queue(&ToHelper::Sync, None));
+        helper.close_batch(200);
+        assert_eq!(helper.debt.unwrap().due, 100 + DEBT, "one ping at a time");
+        helper.pong(99);
+        assert!(helper.debt.is_some(), "not the answer to this ping");
+        helper.pong(1);
+        assert!(helper.debt.is_none() && helper.wants_ping(), "what came later is owed next");
+        helper.close_batch(300);
+        helper.pong(2);
+        assert!(helper.debt.is_none() && !helper.wants_ping());
+    }
+
+    #[test]
+    fn a_lost_connection_voids_its_queue() {
+        let mut helper = connected();
+        helper.queue(&ToHelper::Sync, None);
+        helper.close_batch(1);
+        let generation = helper.generation;
+        helper.disconnect();
+        assert!(helper.front().is_none() && helper.debt.is_none());
+        assert_eq!(helper.phase, Phase::Awaited);
+        assert_ne!(helper.generation, generation);
+        assert!(!helper.queue(&ToHelper::Sync, None));
+    }
+
+    #[test]
+    fn who_may_still_adopt() {
+        let mut table = Table::default();
+        let service = table.index("service").unwrap();
+        let mount = table.index("mount").unwrap();
+        assert_eq!(table.absent(), 0, "a type without a process has nothing to adopt");
+        table.get_mut(service).unwrap().phase = Phase::Awaited;
+        table.get_mut(mount).unwrap().phase = Phase::Synced;
+        assert_eq!(table.absent(), 1 << service);
+        for n in 0..40 {
+            table.index(&format!("type{n}"));
+        }
+        assert_eq!(table.len(), crate::exits::MAX_HELPERS);
+        assert_eq!(table.index("one-more"), None);
+    }
+}

@@ -1,0 +1,253 @@
+//! What follows from a unit's type, as systemd documents it.
+//!
+//! * **Implicit**: whoever has processes belongs to a slice (`Slice=`, else `system.slice`, an
+//!   instance to the slice of its template), requires it and comes after it; a slice belongs to the
+//!   one its name says; a mount required by path is required and comes first.
+//! * **Default**, unless `DefaultDependencies=no`: the type's place between `sysinit.target` and
+//!   `shutdown.target`. That a target comes after everything it pulls in needs the other units, see
+//!   [`target_order`].
+//!
+//! Types we do not know are treated as services: whoever adds one can say `DefaultDependencies=no`
+//! in its units, and more than that over the helper's `Implied`.
+
+use units::name::{UnitName, escape};
+use units::spec::{DepKind, UnitSpec};
+
+/// What a target needs to know of a unit it pulls in.
+#[derive(Clone, Debug)]
+pub(super) struct Peek {
+    /// Name it is loaded under.
+    pub id: UnitName,
+    /// Loaded, and with default dependencies.
+    pub orderable: bool,
+    /// Targets it comes after.
+    pub after: Box<[UnitName]>,
+}
+
+impl Peek {
+    pub fn of(spec: &UnitSpec) -> Self {
+        Self {
+            id: spec.id.clone(),
+            orderable: spec.load.is_loaded() && spec.default_dependencies,
+            after: spec
+                .deps_of(DepKind::After)
+                .filter(|n| n.unit_type() == "target")
+                .cloned()
+                .collect(),
+        }
+    }
+}
+
+/// Whether units of this type exist without a file: the kernel has them, or nothing needs saying.
+pub(super) fn needs_no_file(id: &UnitName) -> bool {
+    matches!(id.unit_type(), "slice" | "device" | "scope")
+}
+
+fn has_processes(unit_type: &str) -> bool {
+    !matches!(
+        unit_type,
+        "target" | "device" | "timer" | "path" | "automount" | "slice"
+    )
+}
+
+fn name(text: &str) -> Option<UnitName> {
+    UnitName::new(text).ok()
+}
+
+/// The slice a unit's processes live in when nothing else is said.
+fn default_slice(id: &UnitName) -> Option<UnitName> {
+    let unit_type = id.unit_type();
+    if unit_type == "slice" {
+        let stem = id.stem();
+        return match stem.rsplit_once('-') {
+            _ if stem == "-" => None,
+            Some((parent, _)) if !parent.is_empty() => name(&format!("{parent}.slice")),
+            _ => name("-.slice"),
+        };
+    }
+    if !has_processes(unit_type) {
+        return None;
+    }
+    match id.instance() {
+        Some(_) => name(&format!("system-{}.slice", escape(id.prefix()))),
+        None => name("system.slice"),
+    }
+}
+
+/// Puts a unit into its slice. `asked` is the value of `Slice=`.
+pub(super) fn place_in_slice(spec: &mut UnitSpec, asked: Option<UnitName>) {
+    let unit_type = spec.id.unit_type();
+    let asked = asked.filter(|_| has_processes(unit_type));
+    if let Some(slice) = asked.or_else(|| default_slice(&spec.id)) {
+        spec.add_dep(DepKind::Slice, slice.clone());
+        spec.add_dep(DepKind::Requires, slice.clone());
+        spec.add_dep(DepKind::After, slice.clone());
+        spec.slice = Some(slice);
+    }
+    // These two are always there, also while everything else is stopped.
+    if matches!(spec.id.as_str(), "-.slice" | "system.slice") {
+        spec.default_dependencies = false;
+    }
+}
+
+/// Requires the mounts of a unit's paths, as far as there are units for them.
+pub(super) fn need_mounts(spec: &mut UnitSpec, has_mount: impl Fn(&UnitName) -> bool) {
+    for (required, path) in std::mem::take(&mut spec.mounts_for) {
+        let ends = path
+            .match_indices('/')
+            .skip(1)
+            .map(|(at, _)| at)
+            .chain([path.len()]);
+        for end in ends.collect::<Vec<_>>() {
+            let part = path.get(..end).unwrap_or("/");
+            let Ok(mount) = UnitName::from_path(part, "mount") else {
+                continue;
+            };
+            if mount == spec.id || !has_mount(&mount) {
+                continue;
+            }
+            spec.add_dep(DepKind::After, mount.clone());
+            spec.add_dep(
+                if required {
+                    DepKind::Requires
+                } else {
+                    DepKind::Wants
+                },
+                mount,
+            );
+        }
+        spec.mounts_for.push((required, path));
+    }
+}
+
+/// The default dependencies of a unit, but for the order of targets.
+pub(super) fn add(spec: &mut UnitSpec) {
+    if !spec.default_dependencies {
+        return;
+    }
+    use DepKind as D;
+    let list: &[(DepKind, &str)] = match spec.id.unit_type() {
+        "target" | "slice" | "scope" => &[
+            (D::Conflicts, "shutdown.target"),
+            (D::Before, "shutdown.target"),
+        ],
+        "device" | "mount" | "swap" | "automount" => &[],
+        "socket" => &[
+            (D::Requires, "sysinit.target"),
+            (D::After, "sysinit.target"),
+            (D::Before, "sockets.target"),
+            (D::Conflicts, "shutdown.target"),
+            (D::Before, "shutdown.target"),
+        ],
+        "timer" => &[
+            (D::Requires, "sysinit.target"),
+            (D::After, "sysinit.target"),
+            (D::Before, "timers.target"),
+            (D::Conflicts, "shutdown.target"),
+            (D::Before, "shutdown.target"),
+        ],
+        "path" => &[
+            (D::Requires, "sysinit.target"),
+            (D::After, "sysinit.target"),
+            (D::Before, "paths.target"),
+            (D::Conflicts, "shutdown.target"),
+            (D::Before, "shutdown.target"),
+        ],
+        _ => &[
+            (D::Requires, "sysinit.target"),
+            (D::After, "sysinit.target"),
+            (D::After, "basic.target"),
+            (D::Conflicts, "shutdown.target"),
+            (D::Before, "shutdown.target"),
+        ],
+    };
+    for (kind, other) in list {
+        if let Some(other) = name(other) {
+            spec.add_dep(*kind, other);
+        }
+    }
+}
+
+/// Puts a target after the units it pulls in, unless one of both wants no default dependencies or
+/// is ordered the other way round already.
+pub(super) fn target_order(target: &mut UnitSpec, mut peek: impl FnMut(&UnitName) -> Peek) {
+    if target.id.unit_type() != "target" || !target.default_dependencies {
+        return;
+    }
+    let pulls = |kind| {
+        matches!(
+            kind,
+            DepKind::Requires
+                | DepKind::Requisite
+                | DepKind::Wants
+                | DepKind::BindsTo
+                | DepKind::PartOf
+                | DepKind::Upholds
+        )
+    };
+    let others: Vec<UnitName> = target
+        .deps
+        .iter()
+        .filter(|(kind, _)| pulls(*kind))
+        .map(|(_, n)| n.clone())
+        .collect();
+    for other in others {
+        let peek = peek(&other);
+        let opposite = peek.after.contains(&target.id)
+            || target.has_dep(DepKind::Before, &other)
+            || target.has_dep(DepKind::Before, &peek.id);
+        if peek.orderable && !opposite {
+            target.add_dep(DepKind::After, peek.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(id: &str) -> UnitSpec {
+        UnitSpec::new(name(id).unwrap())
+    }
+
+    #[test]
+    fn slices() {
+        let of = |id: &str| {
+            let mut spec = spec(id);
+            place_in_slice(&mut spec, None);
+            spec.slice.map(String::from)
+        };
+        assert_eq!(of("a.service").as_deref(), Some("system.slice"));
+        assert_eq!(of("a-b@i.service").as_deref(), Some(r"system-a\x2db.slice"));
+        assert_eq!(of("a-b.slice").as_deref(), Some("a.slice"));
+        assert_eq!(of("a.slice").as_deref(), Some("-.slice"));
+        assert_eq!(of("-.slice"), None);
+        assert_eq!(of("a.target"), None);
+        assert_eq!(of("a.timer"), None);
+    }
+
+    #[test]
+    fn mounts_of_every_prefix_that_has_a_unit() {
+        let mut spec = spec("a.service");
+        spec.mounts_for = vec![(true, "/var/lib/x".into()), (false, "/srv".into())];
+        need_mounts(&mut spec, |mount| {
+            matches!(mount.as_str(), "var.mount" | "srv.mount")
+        });
+        spec.tidy();
+        let deps: Vec<String> = spec
+            .deps
+            .iter()
+            .map(|(k, n)| format!("{}={n}", k.as_str()))
+            .collect();
+        assert_eq!(
+            deps,
+            [
+                "Requires=var.mount",
+                "Wants=srv.mount",
+                "After=srv.mount",
+                "After=var.mount"
+            ]
+        );
+        assert_eq!(spec.mounts_for.len(), 2);
+    }
+}

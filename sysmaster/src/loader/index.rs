@@ -1,0 +1,540 @@
+//! What lies in the directories of the unit path: read once, asked often.
+//!
+//! A scan lists every directory of the path and reads its links; directories in them (`.d`,
+//! `.wants` …) are listed when a unit needs them, and kept. After that, finding a unit's file, its
+//! aliases and its drop-ins is looking things up in sorted lists: loading fifty units reads each
+//! directory once. A new scan is made by `daemon-reload` only.
+//!
+//! Where two directories have the same name in them, the earlier one of the path counts. A link is
+//! * a mask if it leads to `/dev/null`,
+//! * an alias if it leads to another name in a directory of the path,
+//! * otherwise a unit file that lies elsewhere (a linked unit).
+//!
+//! Paths are those seen below the root; only opening a file puts the root in front.
+
+use platform::files::read_file;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use units::file::MAX_FILE;
+use units::name::UnitName;
+
+/// Most hops from an alias to a unit.
+const MAX_HOPS: usize = 16;
+/// Most entries listed of one directory.
+const MAX_LISTED: usize = 65_536;
+
+/// What an entry of a directory is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    File,
+    Directory,
+    /// A link, and what it says.
+    Link(String),
+}
+
+#[derive(Debug)]
+struct Item {
+    name: Box<str>,
+    /// Index of its directory in the path.
+    dir: u16,
+    kind: Kind,
+}
+
+/// A file of a drop-in directory, or a link of a `.wants` one.
+#[derive(Debug)]
+pub(crate) struct SubItem {
+    /// Name in its directory.
+    pub name: Box<str>,
+    /// Path below the root.
+    pub path: String,
+    /// It leads to `/dev/null`: it hides those of the same name that come after it.
+    pub masked: bool,
+}
+
+/// Where the search for a name ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Nowhere.
+    Nothing,
+    /// At a mask, which is this file.
+    Masked(String),
+    /// At this file.
+    File(String),
+    /// It cannot be followed.
+    Wrong(String),
+}
+
+/// A name followed to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Resolved {
+    /// The name at the end of the aliases.
+    pub id: UnitName,
+    /// What is there.
+    pub found: Found,
+}
+
+/// The contents of the unit path.
+#[derive(Debug)]
+pub(crate) struct Index {
+    root: PathBuf,
+    /// Directories as seen below the root, in the order of the path; those that do not exist too,
+    /// so that their coming into being is noticed.
+    dirs: Vec<PathBuf>,
+    /// Identity of each directory that exists.
+    ids: Vec<Option<(u64, u64)>>,
+    /// Modification times at the scan.
+    times: Vec<Option<(i64, i64)>>,
+    /// Sorted by name, then by directory.
+    items: Vec<Item>,
+    /// Aliases: name the link leads to, name of the link; sorted.
+    aliases: Vec<(Box<str>, Box<str>)>,
+    subdirs: BTreeMap<String, Rc<[SubItem]>>,
+}
+
+/// A path below a root. An absolute path is taken from the root on.
+pub(crate) fn below(root: &Path, path: &str) -> PathBuf {
+    root.join(path.trim_start_matches('/'))
+}
+
+/// Joins a link's text to its directory and removes `.` and `..`, without looking at the disk.
+fn target_of(dir: &Path, text: &str) -> PathBuf {
+    let mut path = PathBuf::new();
+    for part in dir.join(text).components() {
+        match part {
+            std::path::Component::ParentDir => {
+                path.pop();
+            }
+            std::path::Component::CurDir => {}
+            part => path.push(part),
+        }
+    }
+    path
+}
+
+fn modified(meta: &fs::Metadata) -> (i64, i64) {
+    (meta.mtime(), meta.mtime_nsec())
+}
+
+impl Index {
+    /// Reads the directories of a path.
+    pub fn scan(root: &Path, dirs: &[PathBuf]) -> Self {
+        let mut index = Self {
+            root: root.into(),
+            dirs: Vec::new(),
+            ids: Vec::new(),
+            times: Vec::new(),
+            items: Vec::new(),
+            aliases: Vec::new(),
+            subdirs: BTreeMap::new(),
+        };
+        for dir in dirs.iter().take(usize::from(u16::MAX)) {
+            index.scan_dir(dir);
+        }
+        index
+            .items
+            .sort_by(|a, b| a.name.cmp(&b.name).then(a.dir.cmp(&b.dir)));
+        index.find_aliases();
+        index
+    }
+
+    fn scan_dir(&mut self, dir: &Path) {
+        let real = below(&self.root, &dir.to_string_lossy());
+        let meta = fs::metadata(&real).ok();
+        let id = meta.as_ref().map(|m| (m.dev(), m.ino()));
+        // `/lib` and `/usr/lib` are often the same.
+        if id.is_some() && self.ids.contains(&id) {
+            return;
+        }
+        let number = self.dirs.len() as u16;
+        self.dirs.push(dir.into());
+        self.ids.push(id);
+        self.times.push(meta.as_ref().map(modified));
+        let Ok(listing) = fs::read_dir(&real) else {
+            return;
+        };
+        for entry in listing.take(MAX_LISTED).flatten() {
+            let name = entry.file_name();
+            let Some(name) = name
+                .to_str()
+                .filter(|n| n.contains('.') && !n.starts_with('.'))
+            else {
+                continue;
+            };
+            let Ok(kind) = entry.file_type() else {
+                continue;
+            };
+            let kind = if kind.is_symlink() {
+                let target = fs::read_link(entry.path()).unwrap_or_default();
+                Kind::Link(target.to_string_lossy().into_owned())
+            } else if kind.is_dir() {
+                Kind::Directory
+            } else {
+                Kind::File
+            };
+            self.items.push(Item {
+                name: name.into(),
+                dir: number,
+                kind,
+            });
+        }
+    }
+
+    /// Notes which names lead to which, so that a unit knows its aliases.
+    fn find_aliases(&mut self) {
+        let mut aliases = Vec::new();
+        let mut last: &str = "";
+        for item in &self.items {
+            // Only the first of a name counts.
+            let hidden = last == &*item.name;
+            last = &item.name;
+            let Kind::Link(text) = &item.kind else {
+                continue;
+            };
+            if hidden || text == "/dev/null" {
+                continue;
+            }
+            if let Some(target) = self.alias_target(item, text) {
+                if *target != *item.name {
+                    aliases.push((target.into_boxed_str(), item.name.clone()));
+                }
+            }
+        }
+        aliases.sort();
+        self.aliases = aliases;
+    }
+
+    fn dir(&self, number: u16) -> &Path {
+        self.dirs
+            .get(usize::from(number))
+            .map_or(Path::new("/"), PathBuf::as_path)
+    }
+
+    /// All entries of this name, by precedence.
+    fn items(&self, name: &str) -> &[Item] {
+        let begin = self.items.partition_point(|i| *i.name < *name);
+        let end = self.items.partition_point(|i| *i.name <= *name);
+        self.items.get(begin..end).unwrap_or_default()
+    }
+
+    /// Whether a directory is one of the path, whatever its spelling.
+    fn is_unit_dir(&self, dir: &Path) -> bool {
+        if self.dirs.iter().any(|d| d == dir) {
+            return true;
+        }
+        let meta = fs::metadata(below(&self.root, &dir.to_string_lossy())).ok();
+        let id = meta.map(|m| (m.dev(), m.ino()));
+        id.is_some() && self.ids.contains(&id)
+    }
+
+    /// The name in the unit path a link leads to, if it leads to one.
+    fn alias_target(&self, item: &Item, text: &str) -> Option<String> {
+        let path = target_of(self.dir(item.dir), text);
+        let name = path.file_name()?.to_str()?;
+        let inside = name.contains('.') && self.is_unit_dir(path.parent()?);
+        inside.then(|| name.to_owned())
+    }
+
+    /// Follows a name to its unit file.
+    pub fn resolve(&self, name: &UnitName) -> Resolved {
+        let mut current = name.clone();
+        let mut way: Vec<UnitName> = Vec::new();
+        loop {
+            if way.contains(&current) || way.len() >= MAX_HOPS {
+                let names: Vec<&str> = way.iter().map(UnitName::as_str).collect();
+                let text = format!(
+                    "its aliases lead in a circle or too far: {} → {current}",
+                    names.join(" → ")
+                );
+                return Resolved {
+                    id: name.clone(),
+                    found: Found::Wrong(text),
+                };
+            }
+            match self.step(&current) {
+                Step::End(found) => return Resolved { id: current, found },
+                Step::Alias(next) => way.push(std::mem::replace(&mut current, next)),
+            }
+        }
+    }
+
+    fn step(&self, name: &UnitName) -> Step {
+        let own = self.items(name.as_str()).first();
+        let template = name.template();
+        let item = own.or_else(|| self.items(template.as_ref()?.as_str()).first());
+        let Some(item) = item else {
+            return Step::End(Found::Nothing);
+        };
+        let path = self
+            .dir(item.dir)
+            .join(&*item.name)
+            .to_string_lossy()
+            .into_owned();
+        let text = match &item.kind {
+            Kind::File => return Step::End(Found::File(path)),
+            Kind::Directory => {
+                let text = format!("{path} is a directory, expected a unit file");
+                return Step::End(Found::Wrong(text));
+            }
+            Kind::Link(text) if text == "/dev/null" => return Step::End(Found::Masked(path)),
+            Kind::Link(text) => text,
+        };
+        let target = target_of(self.dir(item.dir), text)
+            .to_string_lossy()
+            .into_owned();
+        let Some(base) = self.alias_target(item, text) else {
+            return Step::End(if target == "/dev/null" {
+                Found::Masked(path)
+            } else {
+                Found::File(target)
+            });
+        };
+        match alias(name, &base) {
+            // A link to the same name further down, or of an instance to its template.
+            Ok(next) if next == *name => Step::End(Found::File(target)),
+            Ok(next) => Step::Alias(next),
+            Err(why) => Step::End(Found::Wrong(format!("{path} is a link to {target}: {why}"))),
+        }
+    }
+
+    /// Every other name of a unit, sorted.
+    pub fn names_of(&self, id: &UnitName) -> Vec<UnitName> {
+        let mut names = vec![id.clone()];
+        let mut at = 0;
+        while let Some(name) = names.get(at).cloned() {
+            at += 1;
+            let mut found: Vec<UnitName> = self
+                .links_to(name.as_str())
+                .filter_map(|n| UnitName::new(n).ok())
+                .collect();
+            if let (Some(template), Some(instance)) = (name.template(), name.instance()) {
+                for link in self.links_to(template.as_str()) {
+                    let link = UnitName::new(link).ok().filter(UnitName::is_template);
+                    found.extend(link.and_then(|l| l.instantiate(instance).ok()));
+                }
+            }
+            for name in found {
+                // An alias of the template may be hidden by a file of the instance's own.
+                if !names.contains(&name) && names.len() < 256 && self.resolve(&name).id == *id {
+                    names.push(name);
+                }
+            }
+        }
+        names.remove(0);
+        names.sort();
+        names
+    }
+
+    fn links_to<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let begin = self.aliases.partition_point(|(target, _)| **target < *name);
+        self.aliases
+            .iter()
+            .skip(begin)
+            .take_while(move |(target, _)| **target == *name)
+            .map(|(_, link)| &**link)
+    }
+
+    /// The contents of every directory that belongs to these names under a suffix (`.d`,
+    /// `.wants`), merged: of entries with the same name the strongest, sorted by name, masked ones
+    /// left out. With `type_level` also `service.d` and its like.
+    pub fn collect(
+        &mut self,
+        names: &[&UnitName],
+        suffix: &str,
+        type_level: bool,
+    ) -> Vec<(Box<str>, String)> {
+        // Within one name the order is: by directory of the path, then from special to general.
+        let mut dirs: Vec<(usize, u16, usize, String)> = Vec::new();
+        for (at, name) in names.iter().enumerate() {
+            for (rank, directory) in directories(name, suffix).into_iter().enumerate() {
+                dirs.extend(
+                    self.directory_items(&directory)
+                        .map(|(d, p)| (at, d, rank, p)),
+                );
+            }
+        }
+        if let Some(first) = names.first().filter(|_| type_level) {
+            let directory = [first.unit_type(), suffix].concat();
+            dirs.extend(
+                self.directory_items(&directory)
+                    .map(|(d, p)| (usize::MAX, d, 0, p)),
+            );
+        }
+        if dirs.is_empty() {
+            return Vec::new();
+        }
+        dirs.sort();
+        let mut merged: BTreeMap<Box<str>, (String, bool)> = BTreeMap::new();
+        for (_, _, _, dir) in dirs {
+            for item in self.listing(&dir).iter() {
+                merged
+                    .entry(item.name.clone())
+                    .or_insert_with(|| (item.path.clone(), item.masked));
+            }
+        }
+        merged
+            .into_iter()
+            .filter(|(_, (_, masked))| !masked)
+            .map(|(name, (path, _))| (name, path))
+            .collect()
+    }
+
+    /// The directories of this name in the path: number of the parent and path.
+    fn directory_items(&self, name: &str) -> impl Iterator<Item = (u16, String)> {
+        self.items(name)
+            .iter()
+            .filter(|item| item.kind != Kind::File)
+            .map(|item| (item.dir, self.dir(item.dir).join(&*item.name)))
+            .map(|(dir, path)| (dir, path.to_string_lossy().into_owned()))
+    }
+
+    fn listing(&mut self, dir: &str) -> Rc<[SubItem]> {
+        if let Some(known) = self.subdirs.get(dir) {
+            return Rc::clone(known);
+        }
+        let mut items = Vec::new();
+        let listing = fs::read_dir(below(&self.root, dir)).into_iter().flatten();
+        for entry in listing.take(MAX_LISTED).flatten() {
+            let name = entry.file_name();
+            let Some(name) = name.to_str().filter(|n| !n.starts_with('.')) else {
+                continue;
+            };
+            let link = entry.file_type().is_ok_and(|t| t.is_symlink());
+            let masked =
+                link && fs::read_link(entry.path()).is_ok_and(|to| to == Path::new("/dev/null"));
+            items.push(SubItem {
+                name: name.into(),
+                path: format!("{dir}/{name}"),
+                masked,
+            });
+        }
+        let items: Rc<[SubItem]> = items.into();
+        self.subdirs.insert(dir.into(), Rc::clone(&items));
+        items
+    }
+
+    /// Whether a directory of the path, or one that was listed in it, has changed since the scan.
+    pub fn is_outdated(&self) -> bool {
+        let now = |dir: &Path| {
+            let meta = fs::metadata(below(&self.root, &dir.to_string_lossy())).ok();
+            meta.as_ref().map(modified)
+        };
+        // Listings are compared by their contents: their times were not kept.
+        self.dirs
+            .iter()
+            .zip(&self.times)
+            .any(|(dir, time)| now(dir) != *time)
+            || self.subdirs.iter().any(|(dir, items)| {
+                let real = below(&self.root, dir);
+                let names = fs::read_dir(real).into_iter().flatten().flatten();
+                let mut count = 0;
+                for entry in names.filter(|e| !e.file_name().to_string_lossy().starts_with('.')) {
+                    count += 1;
+                    let name = entry.file_name();
+                    if !items.iter().any(|item| name.to_str() == Some(&item.name)) {
+                        return true;
+                    }
+                }
+                count != items.len()
+            })
+    }
+
+    /// Whether there is a unit file of this name (not whether it is any good).
+    pub fn has(&self, name: &UnitName) -> bool {
+        matches!(self.resolve(name).found, Found::File(_))
+    }
+
+    /// The contents of a file, which must be a regular one.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        let real = below(&self.root, path);
+        let meta = fs::metadata(&real).map_err(|e| format!("cannot read {path}: {e}"))?;
+        if !meta.is_file() {
+            return Err(format!("{path} is no regular file"));
+        }
+        if meta.len() > MAX_FILE as u64 {
+            let (size, limit) = (meta.len() >> 20, MAX_FILE >> 20);
+            return Err(format!(
+                "{path} has {size} MiB, more than the {limit} MiB a unit may have"
+            ));
+        }
+        read_file(&real, MAX_FILE).map_err(|e| format!("cannot read {path}: {e}"))
+    }
+}
+
+enum Step {
+    Alias(UnitName),
+    End(Found),
+}
+
+/// The unit that `name`, a link to `base`, stands for.
+fn alias(name: &UnitName, base: &str) -> Result<UnitName, String> {
+    let base = UnitName::new(base).map_err(|e| e.to_string())?;
+    if base.unit_type() != name.unit_type() {
+        return Err("a unit cannot be an alias of one of another type".into());
+    }
+    match (name.instance(), base.is_template()) {
+        (Some(instance), true) => base.instantiate(instance).map_err(|e| e.to_string()),
+        (None, true) if !name.is_template() => {
+            Err("a name without instance cannot be an alias of a template".into())
+        }
+        (None, false) if name.is_template() => {
+            Err("a template can only be an alias of a template".into())
+        }
+        _ => Ok(base),
+    }
+}
+
+/// The directories of a unit under a suffix, from special to general: its own, those of its
+/// dash-separated prefixes, and the same of its template.
+fn directories(name: &UnitName, suffix: &str) -> Vec<String> {
+    let mut list = Vec::new();
+    let template = name.template();
+    for name in [Some(name), template.as_ref()].into_iter().flatten() {
+        list.push([name.as_str(), suffix].concat());
+        let prefix = name.prefix();
+        let tail = name.as_str().get(prefix.len()..).unwrap_or("");
+        for (at, _) in prefix.rmatch_indices('-') {
+            if at == 0 || at + 1 == prefix.len() {
+                continue;
+            }
+            list.push([prefix.get(..=at).unwrap_or(""), tail, suffix].concat());
+        }
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drop_in_directories_from_special_to_general() {
+        let dirs = |name: &str| directories(&UnitName::new(name).unwrap(), ".d");
+        assert_eq!(dirs("a.service"), ["a.service.d"]);
+        assert_eq!(
+            dirs("a-b-c.service"),
+            ["a-b-c.service.d", "a-b-.service.d", "a-.service.d"]
+        );
+        assert_eq!(
+            dirs("a-b@i-j.service"),
+            [
+                "a-b@i-j.service.d",
+                "a-@i-j.service.d",
+                "a-b@.service.d",
+                "a-@.service.d"
+            ]
+        );
+        assert_eq!(dirs("-.slice"), ["-.slice.d"]);
+    }
+
+    #[test]
+    fn links_are_taken_apart_without_the_disk() {
+        let t = |dir: &str, text: &str| target_of(Path::new(dir), text).display().to_string();
+        assert_eq!(t("/etc/u", "/usr/lib/u/a.service"), "/usr/lib/u/a.service");
+        assert_eq!(t("/etc/u", "../../usr/./a.service"), "/usr/a.service");
+        assert_eq!(t("/etc/u", "a.service"), "/etc/u/a.service");
+        assert_eq!(t("/etc/u", "../../../../a.service"), "/a.service");
+    }
+}

@@ -1,0 +1,412 @@
+//! From names to units: finding, merging and reading unit files.
+//!
+//! A unit is made of, in this order: its file, found by its name or by its template's in the first
+//! directory of the unit path that has it, aliases followed; the drop-ins of all its names; the
+//! links in its `.wants/`, `.requires/` and `.upholds/` directories; and what its type implies
+//! ([`defaults`]). `[Unit]` is interpreted here, `[Install]` only by [`crate::install`], everything
+//! else is handed over as it is, for the unit's type to interpret.
+//!
+//! Nothing in a file can make loading fail for another unit or for the manager: the answer is
+//! always a unit, whose load state says what is wrong with it and where.
+//!
+//! Loading is pure looking up after the first scan ([`index`]). It is not lazy about aliases: all
+//! names a unit has are in its spec, whichever it was asked for by.
+
+pub mod condition;
+mod defaults;
+mod host;
+pub(crate) mod index;
+
+use defaults::Peek;
+use index::{Found, Index, below};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use units::directives::{Standing, own_section, standing};
+use units::facts::{Machine, UnitFacts};
+use units::file::{UnitFile, describe};
+use units::name::UnitName;
+use units::spec::{self, Condition, DepKind, LoadState, StartLimit, UnitSpec};
+use units::value::specifier::expand;
+use units::wire::helper::{Finding, RawEntry, Severity};
+
+/// How units are loaded.
+pub struct Settings {
+    /// The root of the file system: `/` on the running machine.
+    pub root: PathBuf,
+    /// Directories of the unit path, as seen below the root, the strongest first.
+    pub unit_path: Vec<PathBuf>,
+    /// A directive known to systemd and not carried out is an error.
+    pub strict: bool,
+    /// Start limit of units that say nothing.
+    pub start_limit: StartLimit,
+    /// Whether there is somebody to carry out units of this type. Asked for mounts only: a path
+    /// whose mount unit nobody can carry out is not waited for.
+    pub has_type: fn(&str) -> bool,
+}
+
+/// A unit as loaded.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What the manager knows of it.
+    pub spec: UnitSpec,
+    /// Assignments of its own sections, in merge order. Files are counted as `spec.fragment` (if
+    /// there is one), then `spec.dropins`.
+    pub entries: Vec<RawEntry>,
+    /// What was found in its files, in the order of files and lines.
+    pub findings: Vec<Finding>,
+}
+
+impl Loaded {
+    /// The unit's files in the order in which findings and entries count them.
+    pub fn files(&self) -> Vec<String> {
+        files(&self.spec)
+    }
+}
+
+fn files(spec: &UnitSpec) -> Vec<String> {
+    let fragment = Some(&spec.fragment).filter(|path| !path.is_empty());
+    fragment.into_iter().chain(&spec.dropins).cloned().collect()
+}
+
+/// What the files of a unit were when it was first loaded: path, time of change, size.
+type Stamp = Vec<(String, Option<(i64, i64, u64)>)>;
+
+/// Finds and reads units.
+pub struct Loader {
+    settings: Settings,
+    machine: Machine,
+    index: Index,
+    peeks: BTreeMap<UnitName, Peek>,
+    stamps: BTreeMap<UnitName, Stamp>,
+}
+
+impl Loader {
+    /// Scans the unit path.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            machine: Machine::new(&settings.root),
+            index: Index::scan(&settings.root, &settings.unit_path),
+            peeks: BTreeMap::new(),
+            stamps: BTreeMap::new(),
+            settings,
+        }
+    }
+
+    /// Forgets everything and scans anew (`daemon-reload`).
+    pub fn reset(&mut self, unit_path: &[PathBuf]) {
+        self.settings.unit_path = unit_path.to_vec();
+        self.index = Index::scan(&self.settings.root, &self.settings.unit_path);
+        self.machine = Machine::new(&self.settings.root);
+        self.peeks.clear();
+        self.stamps.clear();
+    }
+
+    /// The settings; changes count from the next load on, those of the path from the next reset on.
+    pub fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+
+    /// Loads a unit by any of its names. There is always an answer: see its load state.
+    pub fn load(&mut self, name: &UnitName) -> Loaded {
+        let mut loaded = self.load_alone(name);
+        if loaded.spec.id.unit_type() == "target" && loaded.spec.load.is_loaded() {
+            defaults::target_order(&mut loaded.spec, |other| self.peek(other));
+            loaded.spec.tidy();
+        }
+        if !self.stamps.contains_key(&loaded.spec.id) {
+            let stamp = self.stamp(&files(&loaded.spec));
+            self.stamps.insert(loaded.spec.id.clone(), stamp);
+        }
+        loaded
+    }
+
+    /// Whether the files of a unit are not those it was loaded from, or were changed since. False
+    /// for a unit that was not loaded since the last reset.
+    pub fn changed(&self, name: &UnitName) -> bool {
+        let resolved = self.index.resolve(name);
+        let Some(known) = self.stamps.get(&resolved.id) else {
+            return false;
+        };
+        let paths: Vec<String> = known.iter().map(|(path, _)| path.clone()).collect();
+        if self.stamp(&paths) != *known {
+            return true;
+        }
+        if !self.index.is_outdated() {
+            return false;
+        }
+        let mut fresh = Index::scan(&self.settings.root, &self.settings.unit_path);
+        let found = fresh.resolve(name);
+        let mut now: Vec<String> = match found.found {
+            Found::File(path) | Found::Masked(path) => vec![path],
+            Found::Nothing | Found::Wrong(_) => Vec::new(),
+        };
+        if found.id != resolved.id {
+            return true;
+        }
+        let names = fresh.names_of(&found.id);
+        now.extend(drop_ins(&mut fresh, &found.id, &names));
+        now != paths
+    }
+
+    /// The first of these conditions that does not hold, as it is written; `None` if they all do.
+    /// See [`condition`].
+    pub fn failed_condition(&self, conditions: &[Condition]) -> Option<String> {
+        condition::World {
+            root: &self.settings.root,
+            machine: &self.machine,
+        }
+        .failed(conditions)
+    }
+
+    /// What is known of the machine the units are for.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    fn stamp(&self, files: &[String]) -> Stamp {
+        let of = |path: &String| {
+            let meta = fs::metadata(below(&self.settings.root, path)).ok()?;
+            Some((meta.mtime(), meta.mtime_nsec(), meta.len()))
+        };
+        files.iter().map(|path| (path.clone(), of(path))).collect()
+    }
+
+    fn peek(&mut self, name: &UnitName) -> Peek {
+        if let Some(peek) = self.peeks.get(name) {
+            return peek.clone();
+        }
+        let peek = Peek::of(&self.load_alone(name).spec);
+        self.peeks.insert(name.clone(), peek.clone());
+        peek
+    }
+
+    /// A unit without what only its relation to others implies.
+    fn load_alone(&mut self, name: &UnitName) -> Loaded {
+        let resolved = self.index.resolve(name);
+        let mut spec = UnitSpec::new(resolved.id);
+        spec.start_limit = self.settings.start_limit;
+        let mut contents = None;
+        match resolved.found {
+            Found::Nothing if defaults::needs_no_file(&spec.id) => spec.load = LoadState::Loaded,
+            Found::Nothing => spec.load = LoadState::NotFound,
+            Found::Wrong(reason) => spec.load = LoadState::Error { reason },
+            Found::Masked(path) => {
+                spec.fragment = path;
+                spec.load = LoadState::Masked;
+            }
+            Found::File(path) => {
+                contents = self.fragment(&mut spec, &path);
+                spec.fragment = path;
+            }
+        }
+        if spec.id.is_template() && spec.load.is_loaded() {
+            let reason = "it is a template: name an instance, as in getty@tty1.service".into();
+            spec.load = LoadState::Error { reason };
+        }
+        let mut loaded = Loaded {
+            spec,
+            entries: Vec::new(),
+            findings: Vec::new(),
+        };
+        if loaded.spec.load.is_loaded() {
+            loaded.spec.names = self.index.names_of(&loaded.spec.id);
+            self.interpret(&mut loaded, contents);
+            self.peeks
+                .insert(loaded.spec.id.clone(), Peek::of(&loaded.spec));
+        }
+        loaded
+    }
+
+    /// The contents of the unit file; sets the load state.
+    fn fragment(&self, spec: &mut UnitSpec, path: &str) -> Option<Vec<u8>> {
+        match self.index.read(path) {
+            // As in systemd: an empty file is a mask.
+            Ok(bytes) if bytes.is_empty() => spec.load = LoadState::Masked,
+            Ok(bytes) => {
+                spec.load = LoadState::Loaded;
+                return Some(bytes);
+            }
+            Err(reason) => spec.load = LoadState::Error { reason },
+        }
+        None
+    }
+
+    fn interpret(&mut self, loaded: &mut Loaded, contents: Option<Vec<u8>>) {
+        let mut file = UnitFile::new();
+        let findings = &mut loaded.findings;
+        let mut sound = true;
+        let mut number = 0;
+        if let Some(bytes) = contents {
+            sound = file.add(0, &bytes, findings);
+            number = 1;
+        }
+        let spec = &mut loaded.spec;
+        for path in drop_ins(&mut self.index, &spec.id, &spec.names) {
+            match self.index.read(&path) {
+                Ok(bytes) => sound &= file.add(number, &bytes, findings),
+                Err(text) => {
+                    let severity = Severity::Error;
+                    findings.push(Finding {
+                        severity,
+                        file: number,
+                        line: 0,
+                        text,
+                    });
+                    sound = false;
+                }
+            }
+            spec.dropins.push(path);
+            number = number.saturating_add(1);
+        }
+        let fragment = spec.fragment.clone();
+        let facts = UnitFacts {
+            machine: &self.machine,
+            fragment: &fragment,
+        };
+        spec::read(spec, &file, &facts, findings);
+        let files = files(spec);
+        if !sound {
+            let reason = spec::first_error(findings, &files).unwrap_or_default();
+            spec.load = LoadState::Error { reason };
+        }
+        loaded.entries = own_entries(spec, &file, findings);
+        if let Err(reason) = place(spec, &file, &files, &facts) {
+            spec.load = LoadState::BadSetting { reason };
+        }
+        if self.settings.strict && spec.load.is_loaded() {
+            if let Some(first) = spec.unsupported.first() {
+                let reason =
+                    format!("{first} is not supported, and the manager is set to Strict=yes");
+                spec.load = LoadState::BadSetting { reason };
+            }
+        }
+        linked(&mut self.index, spec, findings);
+        let (index, has_type) = (&self.index, self.settings.has_type);
+        defaults::need_mounts(spec, |mount| has_type("mount") && index.has(mount));
+        defaults::add(spec);
+        spec.tidy();
+    }
+}
+
+/// The drop-ins of a unit in merge order.
+fn drop_ins(index: &mut Index, id: &UnitName, names: &[UnitName]) -> Vec<String> {
+    let names: Vec<&UnitName> = [id].into_iter().chain(names).collect();
+    let found = index.collect(&names, ".d", true);
+    found
+        .into_iter()
+        .filter(|(name, _)| name.ends_with(".conf"))
+        .map(|(_, path)| path)
+        .collect()
+}
+
+/// Dependencies by links: `multi-user.target.wants/nginx.service`.
+fn linked(index: &mut Index, spec: &mut UnitSpec, findings: &mut Vec<Finding>) {
+    const KINDS: [(&str, DepKind); 3] = [
+        (".wants", DepKind::Wants),
+        (".requires", DepKind::Requires),
+        (".upholds", DepKind::Upholds),
+    ];
+    for (suffix, kind) in KINDS {
+        let names: Vec<&UnitName> = [&spec.id].into_iter().chain(&spec.names).collect();
+        let links = index.collect(&names, suffix, false);
+        for (name, path) in links {
+            let other = UnitName::new(&name).and_then(|other| match spec.id.instance() {
+                Some(instance) if other.is_template() => other.instantiate(instance),
+                _ => Ok(other),
+            });
+            match other {
+                Ok(other) if !other.is_template() => spec.add_dep(kind, other),
+                _ => {
+                    let text =
+                        format!("{path}: found {name}, expected the name of a unit; ignored");
+                    findings.push(Finding {
+                        severity: Severity::Warning,
+                        file: 0,
+                        line: 0,
+                        text,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// The entries for the unit's type. Sections that cannot be meant for it are reported and dropped;
+/// of a type systemd does not have, every section may be its own.
+fn own_entries(spec: &UnitSpec, file: &UnitFile, findings: &mut Vec<Finding>) -> Vec<RawEntry> {
+    let unit_type = spec.id.unit_type();
+    let own = own_section(unit_type);
+    let closed = own.is_some() || matches!(unit_type, "target" | "device");
+    let mut entries = Vec::new();
+    let mut strange: Vec<&str> = Vec::new();
+    for entry in file.entries().filter(|e| !spec::reads(e.section, e.key)) {
+        if !closed || own == Some(entry.section) {
+            if entry.key.starts_with("X-") || (closed && entry.key == "Slice") {
+                continue;
+            }
+            entries.push(entry.to_raw());
+        } else if !strange.contains(&entry.section) {
+            strange.push(entry.section);
+            let section = entry.section;
+            let text = match standing(section, "") {
+                Standing::UnknownSection => format!("unknown section [{section}]; ignored"),
+                _ => format!("section [{section}] has no meaning in a .{unit_type} unit; ignored"),
+            };
+            findings.push(entry.finding(Severity::Warning, text));
+        }
+    }
+    entries
+}
+
+/// Reads `Slice=` and puts the unit there.
+fn place(
+    spec: &mut UnitSpec,
+    file: &UnitFile,
+    files: &[String],
+    facts: &UnitFacts<'_>,
+) -> Result<(), String> {
+    let own = own_section(spec.id.unit_type());
+    let entry = own
+        .and_then(|section| file.last(section, "Slice"))
+        .filter(|e| !e.value.is_empty());
+    let mut asked = None;
+    if let Some(entry) = entry {
+        let wrong = |text: String| {
+            describe(
+                &entry.finding(Severity::Error, format!("Slice=: {text}")),
+                files,
+            )
+        };
+        let text = expand(entry.value, &spec.id, facts).map_err(|e| wrong(e.to_string()))?;
+        let slice = UnitName::new(&text).map_err(|e| wrong(e.to_string()))?;
+        if slice.unit_type() != "slice" {
+            return Err(wrong(format!(
+                "found {slice}, expected a unit of type slice"
+            )));
+        }
+        asked = Some(slice);
+    }
+    defaults::place_in_slice(spec, asked);
+    Ok(())
+}
+
+/// The text of a unit's files, one after another, each under a line `# path`: what `cat` shows.
+pub fn cat(root: &Path, spec: &UnitSpec) -> String {
+    let mut text = String::new();
+    for path in files(spec) {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&format!("# {path}\n"));
+        match platform::files::read_file(&below(root, &path), units::file::MAX_FILE) {
+            Ok(bytes) => text.push_str(&String::from_utf8_lossy(&bytes)),
+            Err(error) => text.push_str(&format!("# cannot be read: {error}\n")),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,228 @@
+//! The state store: what was decided, in memory that init keeps for the next manager.
+//!
+//! Each record replaces the one of the same kind and key, and is in the store before the effect it
+//! makes safe is carried out. Records of kinds we do not know, a later version's, are kept as they
+//! are. After a death the next manager reads all of them ([`Persist::recover`]), gives the engine
+//! its own, takes up the helpers that were recorded, loads the files of the units named, and asks
+//! the helpers what is true now.
+//!
+//! A record that cannot be decoded (a later version's, or damaged) is passed over and counted: the
+//! unit is then what its helper says it is.
+
+use crate::boot::BootRecord;
+use engine::api::{JobId, Record};
+use init_wire::{Kind, Label};
+use platform::memory::Memory;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::Path;
+use units::state::ProcId;
+use units::store::{Store, StoreError};
+
+/// Label under which init keeps the store.
+pub fn label() -> Label {
+    Label::of(Kind::STATE, "manager")
+}
+
+/// Bytes of a new store. It grows when its live records fill it.
+const INITIAL: usize = 64 << 10;
+/// It never grows beyond this: some two hundred thousand units.
+const LARGEST: usize = 64 << 20;
+/// Version of the payloads.
+const PAYLOAD: u16 = 1;
+
+/// Kinds of records.
+mod kind {
+    pub const UNIT: u16 = 1;
+    pub const JOB: u16 = 2;
+    pub const ENGINE: u16 = 3;
+    pub const HELPER: u16 = 16;
+    pub const BOOT: u16 = 17;
+}
+
+/// A helper's process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelperRecord {
+    /// `service` …
+    pub unit_type: String,
+    /// Its process.
+    pub proc: ProcId,
+}
+
+/// Everything an earlier manager left.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// The engine's.
+    pub records: Vec<Record>,
+    /// The helpers'.
+    pub helpers: Vec<HelperRecord>,
+    /// The boot's; `None`: no manager got as far as beginning it.
+    pub boot: Option<BootRecord>,
+    /// Records that could not be read, and damaged places in the store.
+    pub unreadable: usize,
+}
+
+/// The store and what is written to it.
+#[derive(Debug)]
+pub struct Persist {
+    store: Store,
+    damaged: usize,
+}
+
+/// 64-bit FNV-1a.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+fn refused(error: StoreError) -> io::Error {
+    io::Error::other(error.to_string())
+}
+
+fn encode<T: Serialize>(record: &T) -> io::Result<Vec<u8>> {
+    postcard::to_allocvec(record).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+impl Persist {
+    /// A new store. `fallback` is where a file takes the place of a memory file.
+    pub fn create(fallback: &Path) -> io::Result<Self> {
+        let memory = Memory::create(c"sysmaster-state", INITIAL, fallback)?;
+        let store = Store::create(memory, LARGEST).map_err(refused)?;
+        Ok(Self { store, damaged: 0 })
+    }
+
+    /// The store an earlier manager left.
+    pub fn open(memory: Memory) -> io::Result<Self> {
+        let (store, found) = Store::recover(memory, LARGEST).map_err(refused)?;
+        Ok(Self { store, damaged: found.damaged + usize::from(found.reset) })
+    }
+
+    /// A descriptor for init to keep.
+    pub fn duplicate(&self) -> io::Result<std::os::fd::OwnedFd> {
+        self.store.memory().duplicate()
+    }
+
+    /// Reads everything.
+    pub fn recover(&self) -> Recovered {
+        let mut found = Recovered { unreadable: self.damaged, ..Recovered::default() };
+        for entry in self.store.records() {
+            let bytes: &[u8] = &entry.payload;
+            let read = match entry.kind {
+                kind::UNIT | kind::JOB | kind::ENGINE => {
+                    postcard::from_bytes(bytes).map(|record| found.records.push(record))
+                }
+                kind::HELPER => postcard::from_bytes(bytes).map(|record| found.helpers.push(record)),
+                kind::BOOT => postcard::from_bytes(bytes).map(|record| found.boot = Some(record)),
+                _ => Ok(()),
+            };
+            found.unreadable += usize::from(read.is_err());
+        }
+        found
+    }
+
+    fn put(&mut self, kind: u16, key: u64, payload: &[u8]) -> io::Result<()> {
+        self.store.put(kind, PAYLOAD, key, payload).map_err(refused)?;
+        crate::fault::point("after-record");
+        Ok(())
+    }
+
+    /// Stores a record of the engine.
+    pub fn record(&mut self, record: &Record) -> io::Result<()> {
+        let (kind, key) = match record {
+            Record::Unit(unit) => (kind::UNIT, hash(&unit.name)),
+            Record::Job(job) => (kind::JOB, u64::from(job.id.0)),
+            Record::Engine(_) => (kind::ENGINE, 0),
+        };
+        self.put(kind, key, &encode(record)?)
+    }
+
+    /// Removes a unit's record.
+    pub fn forget_unit(&mut self, name: &str) -> io::Result<()> {
+        self.store.delete(kind::UNIT, hash(name));
+        Ok(())
+    }
+
+    /// Removes a job's record.
+    pub fn forget_job(&mut self, job: JobId) -> io::Result<()> {
+        self.store.delete(kind::JOB, u64::from(job.0));
+        Ok(())
+    }
+
+    /// Stores which process is the helper of a type.
+    pub fn helper(&mut self, unit_type: &str, proc: ProcId) -> io::Result<()> {
+        let record = HelperRecord { unit_type: unit_type.into(), proc };
+        self.put(kind::HELPER, hash(unit_type), &encode(&record)?)
+    }
+
+    /// Stores how far the boot is.
+    pub fn boot(&mut self, record: &BootRecord) -> io::Result<()> {
+        self.put(kind::BOOT, 0, &encode(record)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::api::{EngineRecord, JobRecord};
+    use units::state::JobVerb;
+
+    fn reopened(persist: &Persist) -> Recovered {
+        let memory = Memory::from_fd(persist.duplicate().unwrap()).unwrap();
+        Persist::open(memory).unwrap().recover()
+    }
+
+    fn job(id: u32) -> Record {
+        Record::Job(JobRecord {
+            id: JobId(id),
+            unit: format!("u{id}.service"),
+            verb: JobVerb::Start,
+            running: false,
+            irreversible: false,
+            ignore_order: false,
+            since: 1,
+            transaction: 1,
+            seq: 0,
+            was: None,
+        })
+    }
+
+    #[test]
+    fn what_is_stored_is_found_by_the_next_manager() {
+        let mut persist = Persist::create(Path::new("/tmp")).unwrap();
+        let proc = ProcId { pid: 7, start: 8 };
+        let boot = BootRecord { target: "a.target".into(), started: 5, ..BootRecord::default() };
+        persist.record(&job(1)).unwrap();
+        persist.record(&job(2)).unwrap();
+        persist.forget_job(JobId(1)).unwrap();
+        persist.record(&Record::Engine(EngineRecord { last_job: 2, ..Default::default() })).unwrap();
+        persist.helper("service", ProcId { pid: 1, start: 1 }).unwrap();
+        persist.helper("service", proc).unwrap();
+        persist.boot(&boot).unwrap();
+        let found = reopened(&persist);
+        assert_eq!(found.boot, Some(boot));
+        assert_eq!(found.helpers, [HelperRecord { unit_type: "service".into(), proc }]);
+        assert_eq!(found.records.len(), 2);
+        assert!(found.records.contains(&job(2)));
+        assert_eq!(found.unreadable, 0);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_passed_over() {
+        let mut persist = Persist::create(Path::new("/tmp")).unwrap();
+        persist.put(kind::UNIT, 1, &[0xff; 9]).unwrap();
+        persist.put(999, 1, &[0xff; 9]).unwrap();
+        persist.record(&job(3)).unwrap();
+        let found = reopened(&persist);
+        assert_eq!((found.records, found.unreadable), (vec![job(3)], 1));
+    }
+
+    #[test]
+    fn it_grows() {
+        let mut persist = Persist::create(Path::new("/tmp")).unwrap();
+        for id in 1..=5000 {
+            persist.record(&job(id)).unwrap();
+        }
+        assert_eq!(reopened(&persist).records.len(), 5000);
+    }
+}

@@ -1,0 +1,318 @@
+//! What clients ask for, and the answers that take more than one turn.
+
+use crate::answers;
+use crate::client::{Answer, Awaited, LOW_WATER};
+use crate::effects::rejection;
+use crate::manager::Manager;
+use crate::server::NOTE_EVERY;
+use engine::api::{Input, JobId, Rejection, Ticket, UnitId};
+use platform::clock;
+use units::name::UnitName;
+use units::state::{Invocation, JobMode, JobVerb, Whom};
+use units::wire::control::{ErrorKind, Reply, Request};
+use units::wire::helper::{Command, ToHelper, Verb};
+
+/// Units one request may name.
+const MOST_UNITS: usize = 1024;
+
+/// Why a request is refused.
+type Refusal = (ErrorKind, String);
+
+impl Manager {
+    /// Answers a request, or begins to.
+    pub(crate) fn on_request(&mut self, serial: u32, request: Request) {
+        if let Err((kind, message)) = self.answer(serial, request) {
+            if let Some(client) = self.server.client(serial) {
+                client.refuse(kind, message);
+            }
+        }
+    }
+
+    fn answer(&mut self, serial: u32, request: Request) -> Result<(), Refusal> {
+        match request {
+            Request::Hello { .. } => {}
+            Request::Manager => {
+                let info = self.manager_info();
+                self.say(serial, vec![Reply::Manager(info)]);
+            }
+            Request::ListUnits { patterns, all } => {
+                check_patterns(&patterns)?;
+                let rest = self.engine.units().map(|view| view.id).collect::<Vec<_>>().into_iter();
+                self.begin_answer(serial, Answer::Units { rest, patterns, all });
+            }
+            Request::ListJobs => {
+                let jobs = self.job_lines().into_iter().map(Reply::Job).collect();
+                self.say(serial, jobs);
+            }
+            Request::Show { unit } => {
+                let id = self.known_unit(serial, &unit)?;
+                let Some((detail, findings)) = self.detail(id) else {
+                    return Err((ErrorKind::NotFound, format!("{unit} is not loaded")));
+                };
+                self.say(serial, vec![Reply::Detail(detail), Reply::Findings(findings)]);
+            }
+            Request::Dependencies { unit, reverse, all } => {
+                let id = self.known_unit(serial, &unit)?;
+                let edges = self.dependency_tree(id, reverse, all);
+                self.say(serial, edges);
+            }
+            Request::Jobs { verb, units, mode, wait } => {
+                self.queue_jobs(serial, verb, &units, mode, wait)?;
+            }
+            Request::Cancel { jobs } => self.cancel_jobs(serial, &jobs)?,
+            Request::Kill { unit, whom, signal } => self.kill(serial, &unit, whom, signal)?,
+            Request::ResetFailed { units } => self.reset_failed(serial, &units)?,
+            Request::Reload => {
+                self.reload();
+                self.say(serial, Vec::new());
+            }
+            Request::Reexec => {
+                self.leaving = true;
+                self.say(serial, Vec::new());
+            }
+            Request::Shutdown { kind, force } => {
+                self.shut_down(kind, force);
+                self.say(serial, Vec::new());
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_answer(&mut self, serial: u32, answer: Answer) {
+        if let Some(client) = self.server.client(serial) {
+            client.answer = answer;
+        }
+    }
+
+    /// Answers with these frames and `End`.
+    fn say(&mut self, serial: u32, frames: Vec<Reply>) {
+        self.begin_answer(serial, Answer::Frames(frames.into_iter()));
+    }
+
+    /// Goes on with the answer that is under way, as far as the client's queue has room.
+    pub(crate) fn go_on(&mut self, serial: u32) {
+        let Some(client) = self.server.client(serial) else { return };
+        let mut answer = std::mem::take(&mut client.answer);
+        let done = match &mut answer {
+            Answer::Idle => return,
+            Answer::Frames(frames) => loop {
+                if client.waiting() >= LOW_WATER {
+                    break false;
+                }
+                match frames.next() {
+                    Some(frame) => client.push(&frame),
+                    None => break true,
+                }
+            },
+            Answer::Units { rest, patterns, all } => self.go_on_units(serial, rest, patterns, *all),
+            Answer::Jobs(jobs) => self.go_on_jobs(serial, jobs),
+        };
+        if let Some(client) = self.server.client(serial) {
+            if done {
+                client.push(&Reply::End);
+            } else {
+                client.answer = answer;
+            }
+        }
+    }
+
+    fn go_on_units(
+        &mut self,
+        serial: u32,
+        rest: &mut std::vec::IntoIter<UnitId>,
+        patterns: &[String],
+        all: bool,
+    ) -> bool {
+        for unit in rest {
+            let line = self.unit_line(unit);
+            let Some(client) = self.server.client(serial) else { return true };
+            if let Some(line) = line.filter(|line| answers::wanted(line, patterns, all)) {
+                client.push(&Reply::Unit(line));
+            }
+            if client.waiting() >= LOW_WATER {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn go_on_jobs(&mut self, serial: u32, jobs: &mut Awaited) -> bool {
+        if jobs.refused {
+            return true;
+        }
+        if !jobs.tickets.is_empty() {
+            return false;
+        }
+        if !jobs.wait || jobs.jobs.is_empty() {
+            return true;
+        }
+        let now = clock::now();
+        if now >= jobs.note_at {
+            jobs.note_at = now + NOTE_EVERY;
+            let lines = jobs.jobs.iter().take(16).filter_map(|job| self.job_line(*job)).collect();
+            if let Some(client) = self.server.client(serial).filter(|c| c.waiting() < LOW_WATER) {
+                client.push(&Reply::Waiting(lines));
+            }
+        }
+        false
+    }
+
+    /// The unit a client names, loaded if need be. The public socket loads nothing.
+    fn known_unit(&mut self, serial: u32, unit: &str) -> Result<UnitId, Refusal> {
+        let name = unit_name(unit)?;
+        let control = self.server.client(serial).is_some_and(|client| client.control);
+        let known = |manager: &Self| {
+            manager.engine.find(&name).filter(|view| view.load.is_some()).map(|view| view.id)
+        };
+        if known(self).is_none() && control {
+            self.load_unit(&name);
+        }
+        match known(self) {
+            Some(id) => Ok(id),
+            None => Err((ErrorKind::NotFound, format!("{name} is not loaded"))),
+        }
+    }
+
+    fn queue_jobs(
+        &mut self,
+        serial: u32,
+        verb: JobVerb,
+        units: &[String],
+        mode: JobMode,
+        wait: bool,
+    ) -> Result<(), Refusal> {
+        check_count(units)?;
+        let names = units.iter().map(|unit| unit_name(unit)).collect::<Result<Vec<_>, _>>()?;
+        for name in &names {
+            self.load_for(name);
+        }
+        let mut tickets = Vec::new();
+        for name in &names {
+            let ticket = self.server.ticket(serial);
+            tickets.push((ticket, String::from(name.as_str())));
+        }
+        let note_at = clock::now() + NOTE_EVERY;
+        let asked = Awaited { tickets: tickets.clone(), wait, note_at, ..Awaited::default() };
+        self.begin_answer(serial, Answer::Jobs(asked));
+        for (name, (ticket, _)) in names.into_iter().zip(tickets) {
+            self.inputs.push_back(Input::Enqueue { ticket, unit: name, verb, mode });
+        }
+        self.pump();
+        Ok(())
+    }
+
+    /// The engine has queued what somebody asked for.
+    pub(crate) fn ticket_queued(&mut self, ticket: Ticket, job: Option<JobId>) {
+        if ticket.0 < crate::boot::FIRST_TICKET {
+            self.own_ticket_queued(ticket, job);
+            return;
+        }
+        let Some(client) = self.server.redeem(ticket) else { return };
+        let Answer::Jobs(jobs) = &mut client.answer else { return };
+        let Some(at) = jobs.tickets.iter().position(|(known, _)| *known == ticket) else { return };
+        let (_, unit) = jobs.tickets.remove(at);
+        jobs.jobs.extend(job);
+        client.push(&Reply::Queued { unit, job: job.map_or(0, |job| job.0) });
+    }
+
+    /// The engine has refused it. The answer ends with that; jobs already queued stay.
+    pub(crate) fn ticket_rejected(&mut self, ticket: Ticket, reason: Rejection) {
+        if ticket.0 < crate::boot::FIRST_TICKET {
+            self.own_ticket_rejected(ticket, reason);
+            return;
+        }
+        let (kind, message) = rejection(reason);
+        if let Some(client) = self.server.redeem(ticket) {
+            if matches!(client.answer, Answer::Jobs(_)) {
+                client.refuse(kind, message);
+            }
+        }
+    }
+
+    fn cancel_jobs(&mut self, serial: u32, jobs: &[u32]) -> Result<(), Refusal> {
+        let known: Vec<JobId> = self.engine.jobs().map(|job| job.id).collect();
+        if let Some(job) = jobs.iter().find(|job| !known.contains(&JobId(**job))) {
+            return Err((ErrorKind::NotFound, format!("there is no job {job}")));
+        }
+        let chosen = known.iter().filter(|job| jobs.is_empty() || jobs.contains(&job.0));
+        for job in chosen {
+            self.inputs.push_back(Input::Cancel { job: *job });
+        }
+        self.say(serial, Vec::new());
+        Ok(())
+    }
+
+    /// Passes a signal on to a unit's helper. It changes no state by itself, so the engine is not
+    /// asked, and the command has no sequence of its own.
+    fn kill(&mut self, serial: u32, unit: &str, whom: Whom, signal: u8) -> Result<(), Refusal> {
+        if !(1..=64).contains(&signal) {
+            let message = format!("found signal {signal}, expected 1 to 64");
+            return Err((ErrorKind::BadRequest, message));
+        }
+        let id = self.known_unit(serial, unit)?;
+        let Some(view) = self.engine.unit(id) else {
+            return Err((ErrorKind::NotFound, format!("{unit} is not loaded")));
+        };
+        let (name, invocation, seq) =
+            (view.name.as_str().to_owned(), view.invocation, view.seq);
+        if invocation == Invocation::default() {
+            return Err((ErrorKind::Unsupported, format!("{name} has no processes")));
+        }
+        let index = self.helpers.find(answers::type_of(&name));
+        let synced = |index: &usize| {
+            self.helpers.get(*index).is_some_and(crate::helpers::Helper::synced)
+        };
+        let Some(index) = index.filter(synced) else {
+            let message = format!("the helper of {name} is not in contact at the moment");
+            return Err((ErrorKind::Busy, message));
+        };
+        let verb = Verb::Kill { whom, signal };
+        let command = Command { unit: name, invocation, seq, verb };
+        self.tell_helper(index, &ToHelper::Command(command));
+        self.say(serial, Vec::new());
+        Ok(())
+    }
+
+    fn reset_failed(&mut self, serial: u32, units: &[String]) -> Result<(), Refusal> {
+        check_count(units)?;
+        let mut chosen = Vec::new();
+        for unit in units {
+            let name = unit_name(unit)?;
+            match self.engine.find(&name) {
+                Some(view) => chosen.push(view.id),
+                None => return Err((ErrorKind::NotFound, format!("{name} is not loaded"))),
+            }
+        }
+        if units.is_empty() {
+            chosen = self.engine.units().map(|view| view.id).collect();
+        }
+        for unit in chosen {
+            self.inputs.push_back(Input::ResetFailed { unit });
+        }
+        self.say(serial, Vec::new());
+        Ok(())
+    }
+}
+
+fn unit_name(text: &str) -> Result<UnitName, Refusal> {
+    UnitName::new(text).map_err(|error| (ErrorKind::BadRequest, error.to_string()))
+}
+
+fn check_count(units: &[String]) -> Result<(), Refusal> {
+    if units.len() > MOST_UNITS {
+        let message = format!("found {} units, expected at most {MOST_UNITS}", units.len());
+        return Err((ErrorKind::BadRequest, message));
+    }
+    Ok(())
+}
+
+fn check_patterns(patterns: &[String]) -> Result<(), Refusal> {
+    check_count(patterns)?;
+    match patterns.iter().find(|pattern| pattern.len() > 256) {
+        Some(_) => {
+            let message = "found a pattern of more than 256 bytes, longer than any unit's name";
+            Err((ErrorKind::BadRequest, message.into()))
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,275 @@
+//! How a manager comes to life: alone, or in place of one that died.
+
+use crate::boot::Boot;
+use crate::config::{CommandLine, Config};
+use crate::console::{Console, Style};
+use crate::exits::Ledger;
+use crate::helpers::{Phase, Table};
+use crate::init_link::InitLink;
+use crate::loader::{Loader, Settings};
+use crate::log::Log;
+use crate::manager::{Infos, Manager, token};
+use crate::persist::{self, HelperRecord, Persist, Recovered};
+use crate::server::{Listeners, Server};
+use engine::Engine;
+use init_wire::{Kind, Label, flags};
+use platform::memory::Memory;
+use platform::poll::{Interest, Poller};
+use platform::{clock, fd, kernel, process, socket};
+use std::collections::VecDeque;
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use units::spec::StartLimit;
+use units::wire::MAX_FRAME;
+
+/// Where the sockets are, and memory files where the kernel has none.
+const RUN: &str = "/run/sysmaster";
+/// Where the helpers' executables are.
+const HELPERS: &str = "/usr/lib/sysmaster/helpers";
+/// Connections that may wait at a listener: helpers and clients during an outage.
+const BACKLOG: i32 = 256;
+
+/// Runs a manager whose socket to init has this number.
+pub(crate) fn run(init_fd: i32) -> i32 {
+    let started = clock::now();
+    match Manager::start(init_fd, started) {
+        Ok(mut manager) => {
+            manager.begin();
+            manager.run()
+        }
+        Err(error) => {
+            let log = platform::console::KernelLog::open();
+            log.write(2, "sysmaster", &format!("the manager cannot start: {error}"));
+            eprintln!("sysmaster: cannot start: {error}");
+            1
+        }
+    }
+}
+
+fn failed(what: &str) -> impl Fn(io::Error) -> io::Error + '_ {
+    move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+impl Manager {
+    fn start(init_fd: i32, started: u64) -> io::Result<Self> {
+        let poller = Poller::new(&[libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGPIPE])
+            .map_err(failed("no way to wait for events"))?;
+        let socket = fd::inherited(init_fd).map_err(failed("the descriptor of --init-fd"))?;
+        let mut build = [0; 8];
+        for (to, from) in build.iter_mut().zip(env!("CARGO_PKG_VERSION").bytes()) {
+            *to = from;
+        }
+        let mut init = InitLink::open(socket, build).map_err(failed("init does not greet"))?;
+        make_directories();
+        let config = Config::read(Path::new("/"));
+        let mut log = Log::open(config.log_level);
+        let persist = open_store(&mut init, &mut log)?;
+        let listeners = open_listeners(&mut init, &mut log);
+        let recovered = persist.recover();
+        let hello = *init.hello();
+        let container = hello.flags & flags::CONTAINER != 0;
+        let line = if container { String::new() } else { kernel::command_line() };
+        let command_line = CommandLine::read(&line);
+        let quiet = !config.show_status.unwrap_or(!command_line.quiet);
+        let style = Style { colour: understands_colour(), quiet };
+        let mut manager = Self {
+            engine: Engine::new(engine::Config {
+                epoch: u32::try_from(hello.epoch).unwrap_or(u32::MAX),
+                ..engine::Config::default()
+            }),
+            loader: Loader::new(loader_settings(&config)),
+            command_line,
+            persist,
+            poller,
+            init: Some(init),
+            helpers: Table::default(),
+            exits: Ledger::default(),
+            listeners,
+            server: Server::default(),
+            console: Console::new(style),
+            screen: platform::console::Console::open(),
+            log,
+            boot: Boot::default(),
+            units: Infos::default(),
+            inputs: VecDeque::new(),
+            fresh_watches: Vec::new(),
+            more_from_init: false,
+            helper_dir: PathBuf::from(HELPERS),
+            cgroup_root: cgroup_root(),
+            epoch: hello.epoch,
+            fenced: false,
+            leaving: false,
+            own_uid: own_uid(),
+            started,
+            recovered: 0,
+            buffer: vec![0; MAX_FRAME + 1],
+            config,
+        };
+        for finding in std::mem::take(&mut manager.config.findings) {
+            manager.log(4, "", &finding);
+        }
+        manager.watch_all()?;
+        manager.recover(recovered);
+        Ok(manager)
+    }
+
+    /// Tells the poller of what is open from the start.
+    fn watch_all(&self) -> io::Result<()> {
+        if let Some(init) = &self.init {
+            self.poller.add(init, token::INIT, Interest::READ)?;
+        }
+        let listeners = &self.listeners;
+        for (listener, token) in [
+            (&listeners.control, token::CONTROL),
+            (&listeners.public, token::PUBLIC),
+            (&listeners.helper, token::HELPERS),
+        ] {
+            if let Some(listener) = listener {
+                self.poller.add(listener, token, Interest::READ)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up what an earlier manager of this boot left.
+    fn recover(&mut self, found: Recovered) {
+        if found.unreadable > 0 {
+            let text = format!(
+                "{} records of the state store cannot be read: what they said is asked of the \
+                 helpers",
+                found.unreadable
+            );
+            self.log(3, "", &text);
+        }
+        let Some(record) = found.boot else { return };
+        self.boot.record = record;
+        self.boot.recovery = true;
+        for helper in found.helpers {
+            self.recover_helper(&helper);
+        }
+        self.engine.restore(found.records);
+        for name in self.engine.restored() {
+            self.load_unit(&name);
+            self.load_for(&name);
+        }
+        self.inputs.push_back(engine::api::Input::Tick);
+        self.pump();
+    }
+
+    /// A helper that was running: it is expected to connect. One that is stopped cannot, one that
+    /// is gone will not.
+    fn recover_helper(&mut self, record: &HelperRecord) {
+        let Some(index) = self.helpers.index(&record.unit_type) else { return };
+        let now = clock::now();
+        let Some(helper) = self.helpers.get_mut(index) else { return };
+        helper.proc = Some(record.proc);
+        helper.phase = Phase::Awaited;
+        helper.since = now;
+        helper.debt = Some(crate::helpers::Debt::new(0, now + crate::helpers::ARRIVAL));
+        let found = process::status(record.proc.pid)
+            .filter(|now| record.proc.start == 0 || now.start == record.proc.start);
+        match found {
+            None => self.helper_died(index, libc::SIGKILL),
+            Some(status) if status.state == b'T' => self.helper_stopped(index),
+            Some(_) => {}
+        }
+    }
+}
+
+/// The state store init keeps, or a new one.
+fn open_store(init: &mut InitLink, log: &mut Log) -> io::Result<Persist> {
+    let label = persist::label();
+    if let Some(fd) = init.fetch_now(label).map_err(failed("asking init for the state store"))? {
+        match Memory::from_fd(fd).and_then(Persist::open) {
+            Ok(store) => return Ok(store),
+            Err(error) => {
+                let text = format!("the state store that was kept cannot be used: {error}");
+                log.write(2, "", &text);
+            }
+        }
+    }
+    let store = Persist::create(Path::new(RUN)).map_err(failed("memory for the state store"))?;
+    let kept = store.duplicate().and_then(|fd| init.keep_now(label, fd.as_fd()));
+    if !kept.unwrap_or(false) {
+        log.write(2, "", "init does not keep the state store: it ends with this manager");
+    }
+    Ok(store)
+}
+
+/// The listening sockets init keeps, or new ones. Where /run cannot be written to there are none:
+/// the machine boots, but nobody can talk to it.
+fn open_listeners(init: &mut InitLink, log: &mut Log) -> Listeners {
+    let mut open = |name: &str, mode: u32| -> Option<OwnedFd> {
+        let label = Label::of(Kind::LISTENER, name);
+        let path = Path::new(RUN).join(name);
+        if let Ok(Some(fd)) = init.fetch_now(label) {
+            // A socket whose path is gone is of no use to anybody.
+            if socket::adopt_listener(&fd).is_ok() && platform::files::exists(&path) {
+                return Some(fd);
+            }
+        }
+        let listener = match socket::listen(&path, mode, BACKLOG) {
+            Ok(listener) => listener,
+            Err(error) => {
+                let text = format!("cannot listen at {}: {error}", path.display());
+                log.write(2, "", &text);
+                return None;
+            }
+        };
+        if !init.keep_now(label, listener.as_fd()).unwrap_or(false) {
+            let text = format!("init does not keep {}: it ends with this manager", path.display());
+            log.write(3, "", &text);
+        }
+        Some(listener)
+    };
+    Listeners {
+        control: open("control", 0o600),
+        public: open("public", 0o666),
+        helper: open("helper", 0o600),
+    }
+}
+
+fn loader_settings(config: &Config) -> Settings {
+    Settings {
+        root: PathBuf::from("/"),
+        unit_path: config.unit_path.clone(),
+        strict: config.strict,
+        start_limit: StartLimit {
+            interval: config.start_limit_interval,
+            burst: config.start_limit_burst,
+            ..StartLimit::default()
+        },
+        has_type: |unit_type| Path::new(HELPERS).join(unit_type).is_file(),
+    }
+}
+
+fn own_uid() -> u32 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").map_or(0, |meta| meta.uid())
+}
+
+fn make_directories() {
+    let run = Path::new(RUN);
+    let made = platform::files::make_dir(run, 0o755, None)
+        .and_then(|()| platform::files::make_dir(&run.join("notify"), 0o755, None))
+        .and_then(|()| platform::files::make_dir(&run.join("missing"), 0o755, None));
+    if made.is_err() {
+        platform::degrade::note(platform::degrade::Feature::RuntimeDirectory);
+    }
+}
+
+/// The directory our services' cgroups lie in: that above our own leaf.
+fn cgroup_root() -> String {
+    let Some(found) = platform::cgroup::detect() else { return String::new() };
+    let leaf = found.own.file_name().is_some_and(|name| name == "init.scope");
+    let root = if leaf { found.own.parent().map(Path::to_owned) } else { Some(found.own) };
+    root.and_then(|root| root.to_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// Colours need a terminal that is not dumb; the console of a board is `linux` or `vt100` and more,
+/// unless somebody said otherwise on the kernel's command line.
+fn understands_colour() -> bool {
+    std::env::var("TERM").is_ok_and(|term| !matches!(term.as_str(), "" | "dumb" | "unknown"))
+        && std::io::stdout().is_terminal()
+}
