@@ -1,0 +1,39 @@
+# Completion of sctl for bash.
+
+_sctl() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} word command=
+    local options='--all --failed --type= --state= --property= --value --reverse --after --before
+        --no-block --job-mode= --signal= --kill-whom= --now --runtime --root= --force --json --quiet
+        --full --plain --no-legend --colour= --socket= --timeout= --help --version'
+    local commands='status list-units list-jobs list-dependencies list-unit-files show cat is-active
+        is-failed is-enabled is-system-running start stop restart try-restart reload
+        reload-or-restart try-reload-or-restart isolate kill reset-failed cancel enable disable
+        reenable preset mask unmask get-default set-default verify daemon-reload daemon-reexec
+        default rescue emergency poweroff reboot halt kexec help version'
+
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        [[ $word != -* ]] && { command=$word; break; }
+    done
+    if [[ $cur == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
+        [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace
+        return
+    fi
+    case $prev in
+        -t | --type) mapfile -t COMPREPLY < <(compgen -W 'service socket target mount timer path slice' -- "$cur"); return ;;
+        -s | --signal) mapfile -t COMPREPLY < <(compgen -A signal -- "$cur"); return ;;
+    esac
+    case $command in
+        '') mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$cur") ;;
+        enable | disable | reenable | preset | mask | unmask | is-enabled | cat)
+            mapfile -t COMPREPLY < <(compgen -W "$(sctl list-unit-files --no-legend --plain 2> /dev/null | cut -d' ' -f1)" -- "$cur") ;;
+        isolate | set-default)
+            mapfile -t COMPREPLY < <(compgen -W "$(sctl list-units --all --no-legend --plain -t target 2> /dev/null | cut -d' ' -f1)" -- "$cur") ;;
+        cancel)
+            mapfile -t COMPREPLY < <(compgen -W "$(sctl list-jobs --no-legend 2> /dev/null | awk '{print $2}')" -- "$cur") ;;
+        verify) compopt -o default ;;
+        *)
+            mapfile -t COMPREPLY < <(compgen -W "$(sctl list-units --all --no-legend --plain 2> /dev/null | cut -d' ' -f1)" -- "$cur") ;;
+    esac
+}
+complete -F _sctl sctl

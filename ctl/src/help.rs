@@ -1,0 +1,51 @@
+//! `sctl help`.
+
+use crate::args::COMMANDS;
+use std::fmt::Write;
+
+const HEAD: &str = "\
+sctl [OPTION…] COMMAND [NAME…]
+
+Speaks to sysmaster, or works on the links of an installation. A name without
+a type is a service; patterns (*, ?, […]) stand for the loaded units they match.
+
+";
+
+const OPTIONS: &str = "
+  -a --all             also what is usually left out
+     --failed          only units that have failed
+  -t --type=TYPE,…     only units of these types
+     --state=STATE,…   only units in these states
+  -p --property=NAME,… only these properties
+     --value           values without names
+     --reverse         list-dependencies: who needs it
+     --after, --before list-dependencies: by order instead of need
+     --no-block        do not wait for jobs
+     --job-mode=MODE   fail, replace, replace-irreversibly, isolate, flush,
+                       ignore-dependencies, ignore-requirements
+  -s --signal=SIGNAL   kill: which signal
+     --kill-whom=WHOM  kill: all, main or control
+     --now             enable, disable, mask: start or stop as well
+     --runtime         enable, mask: until the next boot only
+     --root=DIR        work on the installation below DIR
+  -f --force           go through with it
+     --json            JSON, one value on one line
+  -q --quiet           errors only
+     --full, --plain, --no-legend, --colour=always|never|auto
+     --socket=PATH     the manager's socket (or SYSMASTER_SOCKET)
+     --timeout=SECONDS how long to wait for a manager that does not answer
+
+Exit status: 0 done; 1 failed, or no; 3 not active; 4 no such unit (status,
+is-active) or no permission; 5 no such unit; 6 the unit cannot be loaded.
+";
+
+/// The overview.
+pub fn overview() -> String {
+    let mut out = HEAD.to_owned();
+    for command in COMMANDS.iter().filter(|command| !command.about.is_empty()) {
+        let left = format!("{} {}", command.name, command.words);
+        let _ = writeln!(out, "  {left:<31} {}", command.about);
+    }
+    out.push_str(OPTIONS);
+    out
+}

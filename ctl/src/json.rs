@@ -1,0 +1,525 @@
+//! Answers as JSON and as properties.
+//!
+//! One value on one line, for `jq` and for programs. States are systemd's words, times are
+//! microseconds since boot (sleep included), what is not there is null. Properties (`sctl show`)
+//! carry systemd's names where systemd has the same thing.
+
+use crate::Fault;
+use serde_json::{Map, Value};
+use units::state::{ActiveState, Exit, JobResult, JobVerb};
+use units::wire::control::{JobLine, ManagerInfo, UnitDetail, UnitLine};
+
+/// A block of properties, in order.
+pub type Properties = Vec<(&'static str, String)>;
+
+/// Whatever a field can be.
+trait Json {
+    fn json(&self) -> Value;
+}
+
+impl Json for Value {
+    fn json(&self) -> Value {
+        self.clone()
+    }
+}
+
+impl Json for str {
+    fn json(&self) -> Value {
+        self.into()
+    }
+}
+
+impl Json for String {
+    fn json(&self) -> Value {
+        self.as_str().into()
+    }
+}
+
+impl Json for bool {
+    fn json(&self) -> Value {
+        (*self).into()
+    }
+}
+
+impl Json for u64 {
+    fn json(&self) -> Value {
+        (*self).into()
+    }
+}
+
+impl Json for u32 {
+    fn json(&self) -> Value {
+        (*self).into()
+    }
+}
+
+impl Json for i32 {
+    fn json(&self) -> Value {
+        (*self).into()
+    }
+}
+
+impl<T: Json + ?Sized> Json for &T {
+    fn json(&self) -> Value {
+        (**self).json()
+    }
+}
+
+impl<T: Json> Json for Option<T> {
+    fn json(&self) -> Value {
+        self.as_ref().map_or(Value::Null, T::json)
+    }
+}
+
+impl<T: Json> Json for [T] {
+    fn json(&self) -> Value {
+        self.iter().map(T::json).collect()
+    }
+}
+
+impl<T: Json> Json for Vec<T> {
+    fn json(&self) -> Value {
+        self.as_slice().json()
+    }
+}
+
+/// An object of these fields. One function instead of an expansion at every use: it is the greater
+/// part of what JSON costs.
+fn object(fields: &mut [(&str, Value)]) -> Value {
+    let mut map = Map::new();
+    for (name, value) in fields {
+        map.insert((*name).to_owned(), value.take());
+    }
+    Value::Object(map)
+}
+
+fn line_of(value: &Value) -> String {
+    let mut text = value.to_string();
+    text.push('\n');
+    text
+}
+
+/// A refusal, or the lack of a manager.
+pub fn fault(fault: &Fault) -> String {
+    object(&mut [("error", fault.text.json()), ("code", fault.code.json())]).to_string()
+}
+
+/// One word.
+pub fn word(name: &str, value: &str) -> String {
+    let mut map = Map::new();
+    map.insert(name.to_owned(), value.into());
+    line_of(&Value::Object(map))
+}
+
+/// It is done; remarks.
+pub fn done(findings: &[String]) -> String {
+    line_of(&object(&mut [
+        ("done", true.json()),
+        ("findings", findings.json()),
+    ]))
+}
+
+/// Versions.
+pub fn version(ours: &str, manager: Option<&ManagerInfo>) -> String {
+    line_of(&object(&mut [
+        ("sctl", ours.json()),
+        ("manager", manager.map(|info| &info.version).json()),
+        ("build", manager.map(|info| &info.build).json()),
+    ]))
+}
+
+fn unit(line: &UnitLine) -> Value {
+    object(&mut [
+        ("unit", line.name.json()),
+        ("load", line.load.json()),
+        ("active", line.active.as_str().json()),
+        ("sub", line.sub.json()),
+        ("description", line.description.json()),
+        (
+            "job",
+            line.job
+                .map(|(id, verb)| object(&mut [("id", id.json()), ("verb", verb.as_str().json())]))
+                .json(),
+        ),
+    ])
+}
+
+/// Units.
+pub fn lines(lines: &[UnitLine]) -> String {
+    line_of(&lines.iter().map(unit).collect())
+}
+
+/// Queued jobs.
+pub fn job_lines(jobs: &[JobLine]) -> String {
+    line_of(&jobs.iter().map(job).collect())
+}
+
+fn job(job: &JobLine) -> Value {
+    object(&mut [
+        ("id", job.id.json()),
+        ("unit", job.unit.json()),
+        ("verb", job.verb.as_str().json()),
+        ("running", job.running.json()),
+        ("since", job.since.json()),
+        ("deadline", job.deadline.json()),
+        ("waits_for", job.waits_for.json()),
+    ])
+}
+
+/// What became of the jobs of one command: unit, number, verb, result if known, reason.
+pub fn jobs<'a>(
+    jobs: impl Iterator<Item = (&'a str, u32, JobVerb, Option<JobResult>, &'a str)>,
+) -> String {
+    line_of(
+        &jobs
+            .map(|(unit, job, verb, result, detail)| {
+                object(&mut [
+                    ("unit", unit.json()),
+                    ("job", job.json()),
+                    ("verb", verb.as_str().json()),
+                    ("result", result.map(JobResult::as_str).json()),
+                    ("detail", detail.json()),
+                ])
+            })
+            .collect(),
+    )
+}
+
+/// Units and whether they are active; null for no such unit.
+pub fn states(states: &[(String, Option<ActiveState>)]) -> String {
+    line_of(
+        &states
+            .iter()
+            .map(|(unit, state)| {
+                object(&mut [
+                    ("unit", unit.json()),
+                    ("active", state.map(ActiveState::as_str).json()),
+                ])
+            })
+            .collect(),
+    )
+}
+
+/// Units and whether they are enabled.
+pub fn file_states(states: &[(String, &str)]) -> String {
+    line_of(
+        &states
+            .iter()
+            .map(|(unit, state)| object(&mut [("unit", unit.json()), ("state", state.json())]))
+            .collect(),
+    )
+}
+
+/// Links made (with where they lead) and removed; remarks.
+pub fn changes(changes: &[(&str, Option<&str>)], notes: &[String]) -> String {
+    let links: Value = changes
+        .iter()
+        .map(|(link, target)| object(&mut [("link", link.json()), ("target", target.json())]))
+        .collect();
+    line_of(&object(&mut [("links", links), ("notes", notes.json())]))
+}
+
+/// Findings in unit files.
+pub fn verified(good: bool, findings: &[String]) -> String {
+    line_of(&object(&mut [
+        ("good", good.json()),
+        ("findings", findings.json()),
+    ]))
+}
+
+/// The manager.
+pub fn manager(info: &ManagerInfo) -> String {
+    line_of(&manager_value(info))
+}
+
+/// The manager as a value.
+pub fn manager_value(info: &ManagerInfo) -> Value {
+    let helpers: Vec<Value> = info
+        .helpers
+        .iter()
+        .map(|(kind, pid, contact)| {
+            object(&mut [
+                ("type", kind.json()),
+                ("pid", pid.json()),
+                ("contact", contact.json()),
+            ])
+        })
+        .collect();
+    object(&mut [
+        ("version", info.version.json()),
+        ("build", info.build.json()),
+        ("state", info.state.json()),
+        ("epoch", info.epoch.json()),
+        ("pid", info.pid.json()),
+        ("now", info.now.json()),
+        ("units", info.units.json()),
+        ("jobs", info.jobs.json()),
+        ("failed", info.failed.json()),
+        ("started", info.started.json()),
+        ("finished", info.finished.json()),
+        ("recovery", info.recovery.json()),
+        ("helpers", helpers.json()),
+        ("missing", info.missing.json()),
+    ])
+}
+
+/// The machine: the manager and units that have failed.
+pub fn machine(host: &str, info: &ManagerInfo, units: &[UnitLine]) -> String {
+    let failed: Vec<Value> = units
+        .iter()
+        .filter(|line| line.active == ActiveState::Failed)
+        .map(unit)
+        .collect();
+    line_of(&object(&mut [
+        ("host", host.json()),
+        ("manager", manager_value(info).json()),
+        ("failed", failed.json()),
+    ]))
+}
+
+/// Units in full, each with the findings in its files.
+pub fn details(units: &[(UnitDetail, Vec<String>)]) -> String {
+    line_of(
+        &units
+            .iter()
+            .map(|(unit, findings)| detail(unit, findings))
+            .collect(),
+    )
+}
+
+fn detail(one: &UnitDetail, findings: &[String]) -> Value {
+    let dependencies: Map<String, Value> = one
+        .dependencies
+        .iter()
+        .map(|(kind, names)| (kind.clone(), names.clone().into()))
+        .collect();
+    let mut value = unit(&one.line);
+    let more = object(&mut [
+        ("names", one.names.json()),
+        ("fragment", one.fragment.json()),
+        ("dropins", one.dropins.json()),
+        ("need_reload", one.need_reload.json()),
+        ("load_error", one.load_error.json()),
+        ("result", one.result.json()),
+        ("detail", one.detail.json()),
+        ("status", one.status.json()),
+        ("invocation", one.invocation.json()),
+        ("main_pid", one.main.map(|proc| proc.pid).json()),
+        ("control_pid", one.control.map(|proc| proc.pid).json()),
+        ("exit", one.exit.map(exit_words).json()),
+        ("since", one.since.json()),
+        ("deadline", one.deadline.json()),
+        ("restarts", one.restarts.json()),
+        ("restart_at", one.restart_at.json()),
+        ("cgroup", one.cgroup.json()),
+        ("documentation", one.documentation.json()),
+        ("unsupported", one.unsupported.json()),
+        ("condition", one.condition.json()),
+        ("dependencies", Value::Object(dependencies)),
+        ("can_reload", one.can_reload.json()),
+        ("findings", findings.json()),
+    ]);
+    if let (Value::Object(value), Value::Object(mut more)) = (&mut value, more) {
+        value.append(&mut more);
+    }
+    value
+}
+
+/// How a process ended, in words: `code 3`, `signal 9`.
+pub fn exit_words(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("code {code}"),
+        Exit::Signal(signal) => format!("signal {signal}"),
+        Exit::Core(signal) => format!("signal {signal}, with a core"),
+    }
+}
+
+/// Edges of the dependency tree.
+pub fn edges(edges: &[(String, String, String, ActiveState)]) -> String {
+    line_of(
+        &edges
+            .iter()
+            .map(|(from, to, kind, active)| {
+                object(&mut [
+                    ("from", from.json()),
+                    ("to", to.json()),
+                    ("kind", kind.json()),
+                    ("active", active.as_str().json()),
+                ])
+            })
+            .collect(),
+    )
+}
+
+/// Blocks of properties.
+pub fn property_blocks(blocks: &[Properties]) -> String {
+    line_of(
+        &blocks
+            .iter()
+            .map(|block| {
+                Value::Object(
+                    block
+                        .iter()
+                        .map(|(name, value)| ((*name).to_owned(), value.clone().into()))
+                        .collect(),
+                )
+            })
+            .collect(),
+    )
+}
+
+fn yes(on: bool) -> String {
+    if on { "yes" } else { "no" }.to_owned()
+}
+
+fn number(value: impl Into<Option<u64>>) -> String {
+    value
+        .into()
+        .map_or(String::new(), |value| value.to_string())
+}
+
+/// A unit nobody knows.
+pub fn unknown(name: &str) -> UnitDetail {
+    UnitDetail {
+        line: UnitLine {
+            name: name.to_owned(),
+            load: "not-found".to_owned(),
+            active: ActiveState::Inactive,
+            sub: "dead".to_owned(),
+            description: name.to_owned(),
+            job: None,
+        },
+        names: vec![name.to_owned()],
+        fragment: String::new(),
+        dropins: Vec::new(),
+        need_reload: false,
+        load_error: String::new(),
+        result: String::new(),
+        detail: String::new(),
+        status: String::new(),
+        invocation: String::new(),
+        main: None,
+        control: None,
+        exit: None,
+        since: 0,
+        deadline: None,
+        restarts: 0,
+        restart_at: None,
+        cgroup: String::new(),
+        documentation: Vec::new(),
+        unsupported: Vec::new(),
+        condition: String::new(),
+        dependencies: Vec::new(),
+        can_reload: false,
+    }
+}
+
+/// A unit's properties.
+pub fn properties(one: &UnitDetail) -> Properties {
+    let (code, status) = match one.exit {
+        None => ("", String::new()),
+        Some(Exit::Code(code)) => ("exited", code.to_string()),
+        Some(Exit::Signal(signal)) => ("killed", signal.to_string()),
+        Some(Exit::Core(signal)) => ("dumped", signal.to_string()),
+    };
+    let mut list: Properties = vec![
+        ("Id", one.line.name.clone()),
+        ("Names", one.names.join(" ")),
+        ("Description", one.line.description.clone()),
+        ("LoadState", one.line.load.clone()),
+        ("LoadError", one.load_error.clone()),
+        ("ActiveState", one.line.active.as_str().to_owned()),
+        ("SubState", one.line.sub.clone()),
+        ("StateChangeTimestampMonotonic", one.since.to_string()),
+        ("FragmentPath", one.fragment.clone()),
+        ("DropInPaths", one.dropins.join(" ")),
+        ("NeedDaemonReload", yes(one.need_reload)),
+        ("CanReload", yes(one.can_reload)),
+        ("Documentation", one.documentation.join(" ")),
+        ("Result", one.result.clone()),
+        ("ResultDetail", one.detail.clone()),
+        ("StatusText", one.status.clone()),
+        ("InvocationID", one.invocation.clone()),
+        ("MainPID", one.main.map_or(0, |proc| proc.pid).to_string()),
+        (
+            "ControlPID",
+            one.control.map_or(0, |proc| proc.pid).to_string(),
+        ),
+        ("MainStartTicks", number(one.main.map(|proc| proc.start))),
+        ("ExecMainCode", code.to_owned()),
+        ("ExecMainStatus", status),
+        ("NRestarts", one.restarts.to_string()),
+        ("NextRestartMonotonic", number(one.restart_at)),
+        ("DeadlineMonotonic", number(one.deadline)),
+        ("ControlGroup", one.cgroup.clone()),
+        ("ConditionText", one.condition.clone()),
+        ("Job", number(one.line.job.map(|(id, _)| u64::from(id)))),
+        (
+            "JobType",
+            one.line
+                .job
+                .map_or("", |(_, verb)| verb.as_str())
+                .to_owned(),
+        ),
+        ("Unsupported", one.unsupported.join("; ")),
+    ];
+    for (kind, names) in &one.dependencies {
+        if let Some(name) = DEPENDENCIES.iter().find(|known| *known == kind) {
+            list.push((name, names.join(" ")));
+        }
+    }
+    list
+}
+
+/// Dependency kinds that are properties.
+const DEPENDENCIES: &[&str] = &[
+    "Requires",
+    "Requisite",
+    "Wants",
+    "BindsTo",
+    "PartOf",
+    "Upholds",
+    "Conflicts",
+    "Before",
+    "After",
+    "OnFailure",
+    "OnSuccess",
+    "RequiredBy",
+    "RequisiteOf",
+    "WantedBy",
+    "BoundBy",
+    "ConsistsOf",
+    "UpheldBy",
+    "ConflictedBy",
+    "PropagatesReloadTo",
+    "ReloadPropagatedFrom",
+    "PropagatesStopTo",
+    "StopPropagatedFrom",
+    "JoinsNamespaceOf",
+    "RequiresMountsFor",
+];
+
+/// The manager's properties.
+pub fn manager_properties(info: &ManagerInfo) -> Properties {
+    let helpers: Vec<String> = info
+        .helpers
+        .iter()
+        .map(|(kind, pid, _)| format!("{kind}:{pid}"))
+        .collect();
+    vec![
+        ("Version", info.version.clone()),
+        ("Build", info.build.clone()),
+        ("SystemState", info.state.clone()),
+        ("Epoch", info.epoch.to_string()),
+        ("ManagerPID", info.pid.to_string()),
+        ("NowMonotonic", info.now.to_string()),
+        ("NNames", info.units.to_string()),
+        ("NJobs", info.jobs.to_string()),
+        ("NFailedUnits", info.failed.to_string()),
+        ("UserspaceTimestampMonotonic", info.started.to_string()),
+        ("FinishTimestampMonotonic", info.finished.to_string()),
+        ("RecoveryUSec", info.recovery.to_string()),
+        ("Helpers", helpers.join(" ")),
+        ("Missing", info.missing.join("; ")),
+    ]
+}

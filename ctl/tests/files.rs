@@ -1,0 +1,194 @@
+//! Commands on the files of an installation that does not run.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+#![allow(missing_docs, dead_code, unreachable_pub)]
+
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use support::{Run, sctl_alone};
+
+struct Root(PathBuf);
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+impl Root {
+    fn new() -> Self {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let root =
+            Self(std::env::temp_dir().join(format!("sctl-root-{}-{number}", std::process::id())));
+        let units = "usr/lib/sysmaster/system";
+        root.file(&format!("{units}/web.service"), "[Unit]\nDescription=Web\n[Service]\nExecStart=/bin/web\n[Install]\nWantedBy=multi-user.target\n");
+        root.file(
+            &format!("{units}/static.service"),
+            "[Service]\nExecStart=/bin/true\n",
+        );
+        root.file(
+            &format!("{units}/multi-user.target"),
+            "[Unit]\nDescription=Many\n",
+        );
+        root
+    }
+
+    fn file(&self, path: &str, text: &str) {
+        let path = self.0.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn sctl(&self, args: &[&str]) -> Run {
+        let root = format!("--root={}", self.0.display());
+        let mut all = vec![root.as_str()];
+        all.extend(args);
+        sctl_alone(&all, None)
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn enable_and_disable() {
+    let root = Root::new();
+    let state = |unit: &str| root.sctl(&["is-enabled", unit]);
+    assert_eq!(
+        (state("web").code, state("web").out.as_str()),
+        (1, "disabled\n")
+    );
+    let run = root.sctl(&["enable", "web"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert!(
+        run.err
+            .starts_with("made /etc/sysmaster/system/multi-user.target.wants/web.service -> "),
+        "{}",
+        run.err
+    );
+    assert!(
+        root.0
+            .join("etc/sysmaster/system/multi-user.target.wants/web.service")
+            .is_symlink()
+    );
+    assert_eq!(
+        (state("web").code, state("web").out.as_str()),
+        (0, "enabled\n")
+    );
+    assert_eq!(
+        root.sctl(&["enable", "web"]).err,
+        "",
+        "nothing to do a second time"
+    );
+    let run = root.sctl(&["disable", "web", "--json"]);
+    assert_eq!(
+        run.out,
+        "{\"links\":[{\"link\":\"/etc/sysmaster/system/multi-user.target.wants/web.service\",\"target\":null}],\"notes\":[]}\n"
+    );
+    assert_eq!(state("web").code, 1);
+    assert_eq!(
+        (state("static").code, state("static").out.as_str()),
+        (0, "static\n")
+    );
+    assert_eq!(
+        (state("nix").code, state("nix").out.as_str()),
+        (4, "not-found\n")
+    );
+    assert_eq!(root.sctl(&["enable", "nix"]).code, 1);
+    assert_eq!(
+        root.sctl(&["enable", "--now", "web"]).code,
+        1,
+        "not for another root"
+    );
+}
+
+#[test]
+fn mask_and_unmask() {
+    let root = Root::new();
+    assert_eq!(root.sctl(&["mask", "web"]).code, 0);
+    assert_eq!(root.sctl(&["is-enabled", "web"]).out, "masked\n");
+    assert_eq!(root.sctl(&["is-enabled", "web"]).code, 1);
+    assert_eq!(root.sctl(&["unmask", "web"]).code, 0);
+    assert_eq!(root.sctl(&["is-enabled", "web"]).out, "disabled\n");
+}
+
+#[test]
+fn the_list_of_unit_files() {
+    let root = Root::new();
+    root.sctl(&["enable", "-q", "web"]);
+    let run = root.sctl(&["list-unit-files"]);
+    assert_eq!(
+        run.out,
+        "\
+UNIT FILE          STATE
+multi-user.target  static
+static.service     static
+web.service        enabled
+"
+    );
+    assert_eq!(
+        root.sctl(&["list-unit-files", "--no-legend", "w*"]).out,
+        "web.service  enabled\n"
+    );
+    assert_eq!(
+        root.sctl(&["list-unit-files", "--state=enabled", "--json"])
+            .out,
+        "[{\"state\":\"enabled\",\"unit\":\"web.service\"}]\n"
+    );
+}
+
+#[test]
+fn cat_shows_the_file_and_its_dropins() {
+    let root = Root::new();
+    root.file(
+        "etc/sysmaster/system/web.service.d/10-nice.conf",
+        "[Service]\nNice=5\n",
+    );
+    let run = root.sctl(&["cat", "web"]);
+    assert_eq!(run.code, 0);
+    assert!(
+        run.out
+            .starts_with("# /usr/lib/sysmaster/system/web.service\n[Unit]\n"),
+        "{}",
+        run.out
+    );
+    assert!(
+        run.out
+            .ends_with("\n# /etc/sysmaster/system/web.service.d/10-nice.conf\n[Service]\nNice=5\n"),
+        "{}",
+        run.out
+    );
+    assert_eq!(root.sctl(&["cat", "nix"]).code, 1);
+}
+
+#[test]
+fn the_default_target() {
+    let root = Root::new();
+    assert_eq!(root.sctl(&["get-default"]).code, 1);
+    assert_eq!(root.sctl(&["set-default", "multi-user"]).code, 0);
+    assert_eq!(root.sctl(&["get-default"]).out, "multi-user.target\n");
+    assert_eq!(root.sctl(&["set-default", "web.service"]).code, 1);
+}
+
+#[test]
+fn verify_names_file_and_line() {
+    let root = Root::new();
+    assert_eq!(root.sctl(&["verify", "web", "multi-user.target"]).out, "");
+    root.file(
+        "usr/lib/sysmaster/system/bad.service",
+        "[Unit]\nBefore=/\n[Service]\nExecStart=relative\nTimeoutStartSec=soon\nFrobnicate=yes\n",
+    );
+    let run = root.sctl(&["verify", "bad"]);
+    assert_eq!(run.code, 1);
+    for part in ["bad.service:5: ", "soon", "bad.service:6: ", "Frobnicate"] {
+        assert!(run.out.contains(part), "{part}: {}", run.out);
+    }
+    let path = root.0.join("usr/lib/sysmaster/system/web.service");
+    assert_eq!(root.sctl(&["verify", path.to_str().unwrap()]).code, 0);
+}

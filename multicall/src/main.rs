@@ -1,0 +1,55 @@
+//! One executable that is the manager, the helpers and `sctl`, by the name it is called under.
+//!
+//! The name is the last part of `argv[0]`: `sysmaster`, `sctl`, or that of a helper, which is its
+//! unit type (`service`, as in `/usr/lib/sysmaster/helpers/service`, or `sysmaster-service`). Called
+//! as anything else, `multicall` say, the first argument is the name.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+/// A program in here: its arguments with its own name first, its exit status.
+type Program = fn(Vec<OsString>) -> i32;
+
+fn program(name: &str) -> Option<Program> {
+    match name {
+        "sysmaster" => Some(sysmaster::main),
+        "sctl" => Some(sctl::main),
+        "service" | "sysmaster-service" => Some(|_| unit_service::main()),
+        _ => None,
+    }
+}
+
+fn named(argument: Option<&OsString>) -> Option<Program> {
+    let name = Path::new(argument?).file_name()?.to_str()?;
+    program(name)
+}
+
+fn main() {
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    let chosen = named(arguments.first()).or_else(|| {
+        let chosen = named(arguments.get(1))?;
+        arguments.remove(0);
+        Some(chosen)
+    });
+    let status = match chosen {
+        Some(program) => program(arguments),
+        None => {
+            eprintln!("usage: sysmaster|sctl|service ARGUMENT…, as a name of this file or behind it");
+            2
+        }
+    };
+    std::process::exit(status);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_by_the_last_part_of_a_path() {
+        let known = |name: &str| named(Some(&OsString::from(name))).is_some();
+        assert!(known("sysmaster") && known("/usr/bin/sctl"));
+        assert!(known("/usr/lib/sysmaster/helpers/service") && known("sysmaster-service"));
+        assert!(!known("multicall") && !known("") && !known("/") && named(None).is_none());
+    }
+}
