@@ -1,0 +1,80 @@
+# sysmaster: build, image, tests. `make help` lists the targets.
+#
+# The work is done by small scripts that can be run by hand as well:
+#   ports/toolchain/   setup, cross, dist, fetch-deb, size, licences
+#   rootfs/            build-image
+#   qemu-tests/        boot (QEMU), suite (all tests)
+
+ARCHES := x86_64 aarch64 armv7 riscv64
+ARCH   ?= x86_64
+
+# TARGET=<Rust's name> says the same as ARCH=.
+ifdef TARGET
+  override ARCH := $(subst riscv64gc,riscv64,$(firstword $(subst -, ,$(TARGET))))
+endif
+ifeq ($(filter $(ARCH),$(ARCHES) all),)
+  $(error ARCH=$(ARCH): no such architecture; one of: $(ARCHES), and all)
+endif
+SELECTED := $(if $(filter all,$(ARCH)),$(ARCHES),$(ARCH))
+
+# Debian packages are fetched once and shared by every clone of this user.
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sysmaster
+export CACHE
+
+# What an image is made of; its parts are rebuilt when one of these changes.
+SOURCES := Cargo.toml Cargo.lock $(shell find init units sysmaster ctl multicall ports rootfs \
+             -type f -not -name '*.md' -not -path '*/tests/*' 2>/dev/null)
+GUEST   := $(shell find qemu-tests/guest -type f 2>/dev/null)
+
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo "  ARCH=x86_64|aarch64|armv7|riscv64|all, or TARGET=<Rust target>; default x86_64"
+
+setup: ## install the Debian packages that all this needs
+	@ports/toolchain/setup
+
+build: ## compile for this machine with plain cargo (debug)
+	cargo build --workspace --exclude init
+	cargo build -p init --release
+
+dist: $(SELECTED:%=dist/%/.built) ## dist/ARCH: static executables and default units, to copy into an image
+
+dist/%/.built: $(SOURCES) | setup
+	@ports/toolchain/dist $*
+	@touch $@
+
+rootfs: $(SELECTED:%=target/image/%.cpio) ## target/image/ARCH: initramfs with four daemons from Debian, and a kernel
+
+target/image/%.cpio: dist/%/.built $(GUEST)
+	@rootfs/build-image $* target/image/$* --with qemu-tests/guest
+
+run: target/image/$(ARCH).cpio ## boot the image in QEMU, console on this terminal
+	@qemu-tests/boot run $(ARCH)
+
+test: setup ## everything CI runs: lint, host tests, all architectures, QEMU
+	@qemu-tests/suite
+
+test-all: setup ## the same, and the long ones
+	@qemu-tests/suite --long
+
+qemu-test: rootfs ## boot tests of ARCH in QEMU; SCENARIO= for some of them
+	@qemu-tests/boot test $(ARCH) $(SCENARIO)
+
+lint: ## formatting, clippy, licences
+	cargo fmt --all -- --check
+	cargo clippy --workspace --exclude init --all-targets -- -D warnings
+	cargo clippy -p init -- -D warnings
+	ports/toolchain/licences
+
+size: $(SELECTED:%=dist/%/.built) ## sizes beside their budgets
+	@ports/toolchain/size $(SELECTED)
+
+bench: ; @qemu-tests/bench/run.py
+
+clean: ## remove what was built (not the fetched packages)
+	rm -rf target dist
+
+.PHONY: help setup build dist rootfs run test test-all qemu-test lint size bench clean
+.DELETE_ON_ERROR:

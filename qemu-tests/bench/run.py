@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""The benchmarks: boots the real init, manager and helper in QEMU, counting instructions.
+
+Each measurement is one boot of a small guest (see meter.c) with N services that write their start
+time to a FIFO. QEMU runs with -icount shift=0: a guest nanosecond is one instruction, idle time is
+skipped, so "ms" below means millions of instructions of all tasks, and repeats agree within a few
+per cent on any host. The floor is a C loop that only vforks, execs and respawns (service.c).
+
+    run.py --bin DIR --kernel FILE --out FILE [--quick] [--keep]
+
+DIR holds the cross-built x86_64 `init` and `sysmaster` (the multi-call executable). Prints the table
+with the budgets and writes it as JSON: a list of {name, arch, value, unit, budget, within}.
+"""
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ARCH = "x86_64"
+TARGETS = ["sysinit.target", "basic.target", "multi-user.target", "shutdown.target"]
+
+
+def unit(shape, number, services):
+    """The unit file of one service in a chain of five ('chain', 'ready') or on its own ('flat')."""
+    lines = ["[Unit]"]
+    if shape in ("chain", "ready") and number % 5:
+        lines += [f"Requires=bench-{number - 1}.service", f"After=bench-{number - 1}.service"]
+    lines += ["[Service]", f"ExecStart=/bench/service {number}", "StandardOutput=null", "StandardError=null",
+              "Restart=always", "RestartSec=0"]
+    if shape == "ready":
+        lines += ["Type=notify"]
+    return "\n".join(lines) + "\n"
+
+
+def tree(root, args, shape, services):
+    """Lays out the guest's root file system."""
+    for d in ["bench", "proc", "sys", "dev", "run", "tmp", "etc/sysmaster/system", "sbin", "usr/lib/sysmaster/helpers",
+              "usr/lib/sysmaster/system"]:
+        os.makedirs(os.path.join(root, d))
+    for name in ["service", "meter"]:
+        out = os.path.join(root, "bench", name)
+        subprocess.run(["musl-gcc", "-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-Wno-clobbered", "-o", out,
+                        os.path.join(HERE, name + ".c")], check=True)
+    os.symlink("bench/meter", os.path.join(root, "init"))
+    shutil.copy(os.path.join(args.bin, "init"), os.path.join(root, "sbin/init"))
+    shutil.copy(os.path.join(args.bin, "sysmaster"), os.path.join(root, "usr/lib/sysmaster/sysmaster"))
+    os.symlink("../sysmaster", os.path.join(root, "usr/lib/sysmaster/helpers/service"))
+    units = os.path.join(root, "usr/lib/sysmaster/system")
+    for target in TARGETS:
+        shutil.copy(os.path.join(args.units, target), units)
+    os.symlink("multi-user.target", os.path.join(units, "default.target"))
+    wants = os.path.join(units, "multi-user.target.wants")
+    os.makedirs(wants)
+    for number in range(services):
+        name = f"bench-{number}.service"
+        with open(os.path.join(units, name), "w") as f:
+            f.write(unit(shape, number, services))
+        os.symlink("../" + name, os.path.join(wants, name))
+
+
+def boot(args, pid1, shape, services, full=False):
+    """One boot; the values the meter printed."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as top:
+        root = os.path.join(top, "root")
+        os.makedirs(root)
+        tree(root, args, shape, services)
+        cpio = os.path.join(top, "initramfs")
+        with open(cpio, "wb") as f:
+            names = subprocess.run(["find", ".", "-print0"], cwd=root, check=True, stdout=subprocess.PIPE).stdout
+            subprocess.run(["cpio", "--quiet", "-0", "-o", "-H", "newc", "-R", "0:0"], cwd=root, input=names, stdout=f,
+                           check=True)
+        append = f"console=ttyS0 panic=-1 quiet rdinit=/init bench_n={services} bench_pid1={pid1}"
+        if full:
+            append += " bench_full=1"
+        command = ["qemu-system-x86_64", "-M", "microvm,isa-serial=on", "-accel", "tcg,thread=single", "-icount",
+                   "shift=0,sleep=off", "-cpu", "qemu64", "-smp", "1", "-m", "512", "-nographic", "-nodefaults",
+                   "-serial", "stdio", "-no-reboot", "-kernel", args.kernel, "-initrd", cpio, "-append", append]
+        run = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             timeout=600)
+        text = run.stdout.decode("latin1")
+        values = {m[1]: float(m[2]) for m in re.finditer(r"BENCH (\w+) (-?[\d.]+)", text)}
+        if "end" not in values or values.get("started") != services:
+            sys.stdout.write(text)
+            sys.exit(f"bench: {pid1} {shape} {services}: the guest did not finish its scenario (its console is above)")
+        if args.verbose:
+            sys.stdout.write(text)
+        return values
+
+
+class Table:
+    """Rows of figure and budget, printed and written."""
+
+    def __init__(self):
+        self.rows = []
+
+    def add(self, name, value, unit, budget=None):
+        within = None if budget is None else value <= budget
+        self.rows.append({"name": name, "arch": ARCH, "value": round(value, 3), "unit": unit, "budget": budget,
+                          "within": within})
+        mark = "" if within is None else ("ok" if within else "OVER")
+        print(f"{name:<62} {value:>10.2f} {unit:<8} {'' if budget is None else budget:>8}  {mark}", flush=True)
+
+
+def measure(args):
+    table = Table()
+    print(f"{'figure':<62} {'value':>10} {'unit':<8} {'budget':>8}")
+    floor = boot(args, "/bench/service", "flat", 50)
+    ours = boot(args, "/sbin/init", "flat", 50, full=True)
+    table.add("floor: boot, 50 services", floor["boot"], "ms")
+    table.add("boot, 50 services flat", ours["boot"], "ms")
+    table.add("boot, 50 services flat, against the floor", ours["boot"] / floor["boot"], "x", 2.5)
+    table.add("boot, first service", ours["first"], "ms")
+    table.add("floor: kill -9 of a service -> its next first instruction", floor["restart"], "ms")
+    table.add("kill -9 of a service -> its next first instruction", ours["restart"], "ms")
+    table.add("the same, against the floor", ours["restart"] / floor["restart"], "x", 2.5)
+    table.add("PSS of init, idle", ours["pss_init"], "KiB", 64)
+    table.add("PSS of init, manager and service helper, 50 services", ours["pss"], "KiB", 1229)
+    table.add("wake-ups of ours in ten idle minutes", ours["wakeups"], "", 0)
+    table.add("SIGKILL of the manager -> a service that died then is back, 50", ours["recovery_manager"], "ms", 15)
+    table.add("SIGKILL of manager and helper -> the same, 50", ours["recovery_both"], "ms", 15)
+    table.add("floor: CPU of PID 1 for an orphan", floor["orphan_init"], "us")
+    table.add("CPU of init for an orphan", ours["orphan_init"], "us")
+    table.add("CPU of init and manager for an orphan", ours["orphan_all"], "us")
+    if not args.quick:
+        for shape, words in [("chain", "in chains of 5"), ("ready", "in chains of 5 with readiness")]:
+            values = boot(args, "/sbin/init", shape, 50)
+            table.add(f"boot, 50 services {words}, against the floor", values["boot"] / floor["boot"], "x", 3.5)
+        many_floor = boot(args, "/bench/service", "flat", 500)
+        many = boot(args, "/sbin/init", "flat", 500, full=True)
+        table.add("boot, 500 services flat, against the floor", many["boot"] / many_floor["boot"], "x", 2.5)
+        table.add("each further service: PSS", (many["pss"] - ours["pss"]) / 450, "KiB", 1.5)
+        both = ((many["mem_used"] - ours["mem_used"]) - (many_floor["mem_used"] - floor["mem_used"])) / 450
+        table.add("each further service: user and kernel memory", both, "KiB", 12)
+        for name, words in [("recovery_manager", "the manager"), ("recovery_both", "manager and helper")]:
+            table.add(f"recovery after SIGKILL of {words}, each further service", (many[name] - ours[name]) / 450, "ms", 0.1)
+    return table.rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", required=True, help="directory of the cross-built executables")
+    parser.add_argument("--units", default=os.path.join(HERE, "../../rootfs/units"), help="our default units")
+    parser.add_argument("--kernel", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--quick", action="store_true", help="50 services only")
+    parser.add_argument("--verbose", action="store_true", help="print the guests' consoles")
+    args = parser.parse_args()
+    rows = measure(args)
+    os.makedirs(os.path.dirname(os.path.abspath(args.out)), exist_ok=True)
+    with open(args.out, "w") as f:
+        json.dump(rows, f, indent=1)
+    over = [row["name"] for row in rows if row["within"] is False]
+    print(f"{len(over)} over budget" + (": " + "; ".join(over) if over else ""))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+//! What a machine is made of before it boots.
+
+use crate::machine::Machine;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Our executables inside the machine.
+pub const LIBRARY: &str = "usr/lib/sysmaster";
+
+/// Targets every machine has, so that default dependencies have something to hold on to. Few, so
+/// that a test's boot takes no longer than the test.
+const TARGETS: &[(&str, &str)] = &[
+    (
+        "sysinit.target",
+        "[Unit]\nDefaultDependencies=no\nConflicts=shutdown.target\nBefore=shutdown.target\n",
+    ),
+    (
+        "basic.target",
+        "[Unit]\nRequires=sysinit.target\nAfter=sysinit.target\n",
+    ),
+    (
+        "multi-user.target",
+        "[Unit]\nRequires=basic.target\nAfter=basic.target\nAllowIsolate=yes\n",
+    ),
+    (
+        "shutdown.target",
+        "[Unit]\nDefaultDependencies=no\nRefuseManualStart=yes\n",
+    ),
+    (
+        "umount.target",
+        "[Unit]\nDefaultDependencies=no\nRefuseManualStart=yes\n",
+    ),
+    (
+        "final.target",
+        "[Unit]\nDefaultDependencies=no\nRefuseManualStart=yes\nAfter=shutdown.target umount.target\n",
+    ),
+    (
+        "poweroff.target",
+        "[Unit]\nDefaultDependencies=no\nRequires=final.target shutdown.target umount.target\n\
+         After=final.target shutdown.target umount.target\nAllowIsolate=yes\n",
+    ),
+    (
+        "reboot.target",
+        "[Unit]\nDefaultDependencies=no\nRequires=final.target shutdown.target umount.target\n\
+         After=final.target shutdown.target umount.target\nAllowIsolate=yes\n",
+    ),
+];
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// What this machine shall lack.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lacking {
+    /// There is no cgroup hierarchy and none can be mounted.
+    pub cgroups: bool,
+    /// There is no `/dev/console`.
+    pub console: bool,
+    /// The root cannot be written to.
+    pub writable_root: bool,
+    /// Numbers of system calls that answer `ENOSYS`.
+    pub system_calls: &'static [u32],
+}
+
+/// A machine to be: files, units, and what it lacks.
+pub struct Setup {
+    pub(crate) directory: PathBuf,
+    pub(crate) lacking: Lacking,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) run_bytes: Option<u64>,
+    binaries: PathBuf,
+}
+
+impl Setup {
+    /// A machine with our executables and the targets. `None`, with a line that says so, where
+    /// there is no root, and so nothing to test with.
+    ///
+    /// # Panics
+    /// If the executables have not been built.
+    #[allow(clippy::panic)]
+    pub fn new() -> Option<Self> {
+        if !is_root() {
+            eprintln!("skipped: namespaces take root");
+            return None;
+        }
+        let binaries = binaries();
+        for name in ["init", "multicall"] {
+            assert!(
+                binaries.join(name).is_file(),
+                "there is no {}: build it (`make build`), or say where it is in SYSMASTER_BIN_DIR",
+                binaries.join(name).display()
+            );
+        }
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let directory =
+            std::env::temp_dir().join(format!("sysmaster-test-{}-{number}", std::process::id()));
+        let setup = Self {
+            directory,
+            lacking: Lacking::default(),
+            environment: Vec::new(),
+            run_bytes: None,
+            binaries,
+        };
+        setup.lay_out();
+        Some(setup)
+    }
+
+    #[allow(clippy::panic)]
+    fn lay_out(&self) {
+        let must = |result: std::io::Result<()>, what: &str| {
+            if let Err(error) = result {
+                panic!("{what} in {}: {error}", self.directory.display());
+            }
+        };
+        let library = self.files().join(LIBRARY);
+        must(fs::create_dir_all(library.join("helpers")), "directories");
+        must(fs::create_dir_all(self.directory.join("t")), "directories");
+        must(
+            install(&self.binaries.join("init"), &library.join("init")),
+            "init",
+        );
+        must(
+            install(&self.binaries.join("multicall"), &library.join("sysmaster")),
+            "sysmaster",
+        );
+        must(
+            symlink("../sysmaster", library.join("helpers/service")),
+            "the helper's link",
+        );
+        must(
+            fs::create_dir_all(self.files().join("usr/bin")),
+            "directories",
+        );
+        must(
+            symlink(
+                "../lib/sysmaster/sysmaster",
+                self.files().join("usr/bin/sctl"),
+            ),
+            "sctl",
+        );
+        self.file(
+            "etc/sysmaster/system.conf",
+            "[Manager]\nUnitPath=/etc/sysmaster/system /run/sysmaster/system\n",
+        );
+        for (name, text) in TARGETS {
+            self.unit(name, text);
+        }
+        let target = self.files().join("etc/sysmaster/system/default.target");
+        must(symlink("multi-user.target", target), "default.target");
+    }
+
+    /// Where the machine's own files are, as a layer over the host's; copied
+    /// into memory at boot.
+    pub fn files(&self) -> PathBuf {
+        self.directory.join("files")
+    }
+
+    /// A file of the machine; `path` without a slash in front.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    #[allow(clippy::panic)]
+    pub fn file(&self, path: &str, text: impl AsRef<[u8]>) -> &Self {
+        let path = self.files().join(path);
+        let made = path.parent().map_or(Ok(()), fs::create_dir_all);
+        if let Err(error) = made.and_then(|()| fs::write(&path, text)) {
+            panic!("{}: {error}", path.display());
+        }
+        self
+    }
+
+    /// A script of the machine.
+    pub fn script(&self, path: &str, text: &str) -> &Self {
+        self.file(path, format!("#!/bin/sh\n{text}\n"));
+        let _ = fs::set_permissions(self.files().join(path), fs::Permissions::from_mode(0o755));
+        self
+    }
+
+    /// A unit file.
+    pub fn unit(&self, name: &str, text: &str) -> &Self {
+        self.file(&format!("etc/sysmaster/system/{name}"), text)
+    }
+
+    /// A unit file that the default target wants.
+    pub fn wanted(&self, name: &str, text: &str) -> &Self {
+        self.unit(name, text);
+        let wants = self
+            .files()
+            .join("etc/sysmaster/system/multi-user.target.wants");
+        let _ = fs::create_dir_all(&wants);
+        let _ = symlink(format!("../{name}"), wants.join(name));
+        self
+    }
+
+    /// What the machine lacks.
+    pub fn lacking(&mut self, lacking: Lacking) -> &mut Self {
+        self.lacking = lacking;
+        self
+    }
+
+    /// A variable in init's environment, which ours inherit.
+    pub fn environment(&mut self, name: &str, value: &str) -> &mut Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// How many bytes `/run` holds.
+    pub fn run_bytes(&mut self, bytes: u64) -> &mut Self {
+        self.run_bytes = Some(bytes);
+        self
+    }
+
+    /// Boots, and waits until the manager answers.
+    pub fn boot(self) -> Machine {
+        Machine::boot(self)
+    }
+}
+
+fn install(from: &Path, to: &Path) -> std::io::Result<()> {
+    // A copy, not a link: a link count above one, or one file in two machines, would let the
+    // replacement of an executable in one be seen in another.
+    fs::copy(from, to).map(drop)
+}
+
+fn is_root() -> bool {
+    fs::read_to_string("/proc/self/status").is_ok_and(|status| {
+        status.lines().any(|line| {
+            line.strip_prefix("Uid:")
+                .is_some_and(|ids| ids.split_whitespace().nth(1) == Some("0"))
+        })
+    })
+}
+
+/// Where our executables are: `SYSMASTER_BIN_DIR`, or the directory cargo builds this test in.
+fn binaries() -> PathBuf {
+    if let Some(named) = std::env::var_os("SYSMASTER_BIN_DIR") {
+        return PathBuf::from(named);
+    }
+    let own = std::env::current_exe().unwrap_or_default();
+    own.ancestors()
+        .nth(2)
+        .map(Path::to_owned)
+        .unwrap_or_default()
+}
+
+/// Runs a program of the host to its end and gives what it wrote, for tests that drive one.
+///
+/// # Panics
+/// If it cannot be run.
+#[allow(clippy::panic)]
+pub fn run(program: &str, args: &[&str]) -> String {
+    match Command::new(program).args(args).output() {
+        Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+        Err(error) => panic!("{program}: {error}"),
+    }
+}

@@ -1,0 +1,178 @@
+//! A machine that lacks something boots and manages all the same, survives the death of our
+//! processes, powers off, and says what is missing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+#![allow(missing_docs)]
+
+use qemu_tests::setup::Lacking;
+use qemu_tests::{Machine, Setup};
+
+/// memfd_create, pidfd_open, pidfd_send_signal, clone3 on x86_64.
+#[cfg(target_arch = "x86_64")]
+const MODERN: &[u32] = &[319, 434, 424, 435];
+/// The same by the numbers all later architectures share.
+#[cfg(not(target_arch = "x86_64"))]
+const MODERN: &[u32] = &[279, 434, 424, 435];
+
+fn workload(setup: &Setup) {
+    setup
+        .wanted("a.service", "[Service]\nExecStart=/bin/sleep 1001\n")
+        .wanted(
+            "forking.service",
+            "[Service]\nType=forking\nPIDFile=/run/forking.pid\n\
+             ExecStart=/bin/sh -c 'sleep 1002 & echo $$! > /run/forking.pid'\n",
+        )
+        .wanted(
+            "again.service",
+            "[Service]\nRestart=always\nRestartSec=10ms\nExecStart=/bin/sleep 1003\n",
+        );
+}
+
+/// Everything a machine must do whatever it lacks.
+fn works(mut machine: Machine) -> String {
+    machine.wait("three services are up", || {
+        machine.running("sleep 100").len() == 3
+    });
+    let steady = |machine: &Machine| {
+        let mut all = machine.running("sleep 1001");
+        all.extend(machine.running("sleep 1002"));
+        all
+    };
+    let before = steady(&machine);
+    let hit = [
+        machine.manager().expect("a manager"),
+        machine.helper().expect("a helper"),
+    ];
+    for one in &hit {
+        one.signal(9);
+    }
+    let again = machine.running("sleep 1003");
+    again[0].signal(9);
+    machine.wait("both are replaced", || {
+        machine.manager().is_some_and(|one| one.id() != hit[0].id())
+            && machine.helper().is_some_and(|one| one.id() != hit[1].id())
+    });
+    machine.wait("what died is restarted", || {
+        let now = machine.running("sleep 1003");
+        now.len() == 1 && now != again
+    });
+    for unit in ["a", "forking", "again"] {
+        machine.wait_state(&format!("{unit}.service"), "active");
+    }
+    assert_eq!(steady(&machine), before, "nobody else noticed");
+    assert_eq!(machine.sctl(&["stop", "forking"]).code, 0);
+    assert!(machine.running("sleep 1002").is_empty());
+    let status = machine.sctl(&["status"]).out;
+    machine.power_off();
+    status
+}
+
+#[test]
+fn without_cgroups() {
+    println!("no control groups at all");
+    let Some(mut setup) = Setup::new() else {
+        return;
+    };
+    workload(&setup);
+    setup.lacking(Lacking {
+        cgroups: true,
+        ..Lacking::default()
+    });
+    let status = works(setup.boot());
+    assert!(status.contains("cgroup"), "{status}");
+}
+
+#[test]
+fn without_memfd_pidfd_and_clone3() {
+    println!("memfd_create, pidfd_open, pidfd_send_signal and clone3 answer ENOSYS");
+    let Some(mut setup) = Setup::new() else {
+        return;
+    };
+    workload(&setup);
+    setup.lacking(Lacking {
+        system_calls: MODERN,
+        ..Lacking::default()
+    });
+    let status = works(setup.boot());
+    assert!(status.contains("missing"), "{status}");
+}
+
+#[test]
+fn with_a_read_only_root() {
+    println!("the root cannot be written to");
+    let Some(mut setup) = Setup::new() else {
+        return;
+    };
+    workload(&setup);
+    setup.lacking(Lacking {
+        writable_root: true,
+        ..Lacking::default()
+    });
+    works(setup.boot());
+}
+
+#[test]
+fn without_a_console() {
+    println!("there is no /dev/console");
+    let Some(mut setup) = Setup::new() else {
+        return;
+    };
+    workload(&setup);
+    setup.lacking(Lacking {
+        console: true,
+        ..Lacking::default()
+    });
+    works(setup.boot());
+}
+
+#[test]
+fn with_a_full_run() {
+    println!("/run fills up after the boot, and our processes die then");
+    let Some(mut setup) = Setup::new() else {
+        return;
+    };
+    workload(&setup);
+    setup.run_bytes(1 << 20);
+    let machine = setup.boot();
+    machine.wait("three services are up", || {
+        machine.running("sleep 100").len() == 3
+    });
+    let filled = machine.inside(&[
+        "sh",
+        "-c",
+        "cat /dev/zero > /run/full 2> /dev/null; : > /run/x; echo y > /run/x",
+    ]);
+    assert!(!filled.status.success(), "it is full");
+    works(machine);
+}
+
+#[test]
+fn twenty_thousand_orphans() {
+    println!("20,000 double-forked orphans come to init and are reaped");
+    let Some(setup) = Setup::new() else { return };
+    setup.script(
+        "usr/bin/orphans",
+        "i=0; while [ $i -lt 5000 ]; do (: &); i=$((i + 1)); done; echo x >> /run/orphans",
+    );
+    for number in 0..4 {
+        setup.wanted(
+            &format!("orphans{number}.service"),
+            "[Service]\nType=oneshot\nTimeoutStartSec=60\nExecStart=/usr/bin/orphans\n",
+        );
+    }
+    setup.wanted("a.service", "[Service]\nExecStart=/bin/sleep 1001\n");
+    let mut machine = setup.boot();
+    let done = qemu_tests::machine::poll(std::time::Duration::from_secs(60), || {
+        (machine.read("run/orphans").lines().count() == 4).then_some(())
+    });
+    assert!(done.is_some(), "the orphans are made");
+    machine.wait("none is left", || {
+        machine.processes().iter().all(|one| one.state != 'Z')
+    });
+    machine.wait_state("a.service", "active");
+    machine.power_off();
+}
