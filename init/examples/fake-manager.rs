@@ -184,9 +184,12 @@ impl Manager {
             "hang" => loop {
                 std::thread::park();
             },
-            "spin" => loop {
-                std::hint::spin_loop();
-            },
+            "spin" => {
+                self.tell("spinning");
+                loop {
+                    std::hint::spin_loop();
+                }
+            }
             "exit" => exit(number(1) as i32),
             "abort" => std::process::abort(),
             "stop" => unsafe {

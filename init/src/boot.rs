@@ -6,9 +6,11 @@
 //! the kernel's log, its parameters and cgroups are somebody else's and are left alone. What is
 //! missing is said once and told to the manager; nothing in here can end the boot.
 
-use crate::options::Options;
 use crate::procfs;
-use crate::say;
+use crate::say::{
+    self,
+    Arg::{B, E, N},
+};
 use crate::store;
 use crate::supervise::Init;
 use crate::switch;
@@ -260,7 +262,7 @@ fn what_is_missing() -> u32 {
 
 fn read_options(init: &mut Init) {
     let mut wrong = 0;
-    let mut options = Options::new();
+    let options = &mut init.options;
     if !init.container {
         // The kernel's own limit is 2,048 bytes on most machines, 4,096 on some.
         let mut line = [0; 4096];
@@ -275,17 +277,16 @@ fn read_options(init: &mut Init) {
         wrong += u32::from(!options.word(word.to_bytes()));
     }
     if wrong > 0 {
-        say::warning()
-            .n(u64::from(wrong))
-            .s(" sysmaster.* words on the kernel's command line are not understood and ignored")
-            .end();
+        say::warning(
+            "% sysmaster.* words on the kernel's command line are not understood and ignored",
+            &[N(u64::from(wrong))],
+        );
     }
     REBOOT_ON_DEFECT.store(
         options.rescue == crate::options::Rescue::Reboot,
         Ordering::Relaxed,
     );
     init.flags |= options.flags;
-    init.options = options;
 }
 
 /// As many descriptors as the store can hold, or as many as we may have.
@@ -300,11 +301,7 @@ fn raise_limits(init: &mut Init) {
     let capacity = now.min(wanted).saturating_sub(OWN_FILES);
     if capacity < store::MAX as u64 {
         init.flags |= flags::FEW_FILES;
-        say::warning()
-            .s("may keep ")
-            .n(capacity)
-            .s(" descriptors only")
-            .end();
+        say::warning("may keep % descriptors only", &[N(capacity)]);
     }
     init.memories.store.set_capacity(capacity as usize);
 }
@@ -320,11 +317,7 @@ fn complain_about(missing: u32) {
     ];
     for (flag, name) in names {
         if missing & flag != 0 {
-            say::warning()
-                .s("there is no ")
-                .s(name)
-                .s("; going on without")
-                .end();
+            say::warning("there is no %; going on without", &[B(name.as_bytes())]);
         }
     }
 }
@@ -339,12 +332,7 @@ fn prepare_kernel() {
         sys::mkdir(leaf.as_c(), 0o755);
         let procs = join(&[leaf.as_bytes(), b"/cgroup.procs"]);
         if let Err(error) = sys::write_file(procs.as_c(), b"1") {
-            say::warning()
-                .s("cannot move to ")
-                .b(leaf.as_bytes())
-                .s(": ")
-                .e(error)
-                .end();
+            say::warning("cannot move to %: %", &[B(leaf.as_bytes()), E(error)]);
         }
     }
 }

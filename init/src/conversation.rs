@@ -10,7 +10,7 @@
 
 use crate::last;
 use crate::manager::Manager;
-use crate::say;
+use crate::say::{self, Arg::N};
 use crate::store::Put;
 use crate::supervise::{DOOMED_MAX, Init};
 use crate::sys::{self, FDS_MAX};
@@ -335,9 +335,10 @@ impl Init {
     fn complain(&mut self, fds: &[i32]) {
         if !self.talk.complained {
             self.talk.complained = true;
-            say::warning()
-                .s("the manager sent what is no frame; ignored, and so are further ones")
-                .end();
+            say::warning(
+                "the manager sent what is no frame; ignored, and so are further ones",
+                &[],
+            );
         }
         for fd in fds {
             self.dispose(*fd);
@@ -416,12 +417,10 @@ impl Init {
 
     fn heard_hello(&mut self, epoch: u64) {
         if epoch != self.epoch {
-            say::warning()
-                .s("the manager speaks of epoch ")
-                .n(epoch)
-                .s(", it is ")
-                .n(self.epoch)
-                .end();
+            say::warning(
+                "the manager speaks of epoch %, it is %",
+                &[N(epoch), N(self.epoch)],
+            );
         }
         if let Manager::Running(running) = &mut self.manager {
             running.up = true;

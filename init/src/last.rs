@@ -11,7 +11,10 @@
 //! back, or asked for twice.
 
 use crate::options::Rescue;
-use crate::say;
+use crate::say::{
+    self,
+    Arg::{B, E},
+};
 use crate::supervise::Init;
 use crate::sys;
 use crate::text::join;
@@ -50,14 +53,13 @@ pub fn begin(init: &mut Init, ending: Ending, now: u64) {
     }
     let deadline = init.shutdown.map_or(now, |(_, at)| at);
     init.shutdown = Some((ending, deadline));
-    say::notice()
-        .s(match ending {
-            Ending::Poweroff => "powering off",
-            Ending::Reboot => "rebooting",
-            Ending::Halt => "halting",
-            Ending::Kexec => "starting the loaded kernel",
-        })
-        .end();
+    let what: &[u8] = match ending {
+        Ending::Poweroff => b"powering off",
+        Ending::Reboot => b"rebooting",
+        Ending::Halt => b"halting",
+        Ending::Kexec => b"starting the loaded kernel",
+    };
+    say::notice("%", &[B(what)]);
     init.dismiss_manager();
     sys::kill(-1, libc::SIGTERM);
     sys::kill(-1, libc::SIGCONT);
@@ -114,9 +116,7 @@ pub fn worker_ended(init: &mut Init, job: Job, status: Option<i32>) {
     }
     match (job, status) {
         (Job::Unmount, None) => {
-            say::error()
-                .s("unmounting takes too long, going on without")
-                .end();
+            say::error("unmounting takes too long, going on without", &[]);
             let sync = init
                 .workers
                 .start(Job::Sync, Some(SYNC_MS), false, unmount::sync);
@@ -141,7 +141,7 @@ pub fn worker_ended(init: &mut Init, job: Job, status: Option<i32>) {
             };
             let arguments = sys::List::new(&[c"/shutdown", verb]);
             let error = sys::exec(c"/shutdown", &arguments, &sys::List::environment(None));
-            say::error().s("the initramfs's /shutdown: ").e(error).end();
+            say::error("the initramfs's /shutdown: %", &[E(error)]);
             reboot(init);
         }
         (Job::Unmount | Job::Sync | Job::Pivot, _) => reboot(init),
@@ -150,9 +150,7 @@ pub fn worker_ended(init: &mut Init, job: Job, status: Option<i32>) {
                 // Without the right to reboot a namespace: its end is ours.
                 sys::exit(0);
             }
-            say::error()
-                .s("the kernel does not end the machine; switch it off")
-                .end();
+            say::error("the kernel does not end the machine; switch it off", &[]);
             init.last = Stage::End;
         }
         _ => {}
@@ -218,9 +216,10 @@ pub fn last_resort(rescue: Rescue) -> ! {
     if sys::pid() != 1 {
         sys::exit(101);
     }
-    say::error()
-        .s("a defect in init; services go on, nothing is managed any more")
-        .end();
+    say::error(
+        "a defect in init; services go on, nothing is managed any more",
+        &[],
+    );
     if let Ok(0) = sys::fork() {
         if rescue == Rescue::Reboot {
             sys::sleep(10_000);

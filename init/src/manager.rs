@@ -17,7 +17,10 @@ use crate::last;
 use crate::liveness::{self, Verdict};
 use crate::options::Rescue;
 use crate::procfs;
-use crate::say;
+use crate::say::{
+    self,
+    Arg::{B, E, N},
+};
 use crate::supervise::Init;
 use crate::sys;
 use crate::workers::Job;
@@ -116,11 +119,10 @@ impl Init {
     }
 
     fn could_not_spawn(&mut self, now: u64, error: sys::Errno) {
-        say::error()
-            .s("cannot spawn the manager: ")
-            .e(error)
-            .s("; trying again in a second")
-            .end();
+        say::error(
+            "cannot spawn the manager: %; trying again in a second",
+            &[E(error)],
+        );
         self.manager = Manager::Waiting { at: now + 1000 };
     }
 
@@ -134,21 +136,16 @@ impl Init {
         if theirs == MANAGER_FD {
             sys::set_cloexec(theirs, false);
         } else if let Err(error) = sys::dup2(theirs, MANAGER_FD) {
-            say::error()
-                .s("cannot hand over the manager's socket: ")
-                .e(error)
-                .end();
+            say::error("cannot hand over the manager's socket: %", &[E(error)]);
             sys::exit(127);
         }
         let path = self.options.manager.as_c();
         let arguments = sys::List::new(&[c"sysmaster", c"--init-fd", c"3"]);
         let error = sys::exec(path, &arguments, &sys::List::environment(None));
-        say::error()
-            .s("cannot execute the manager ")
-            .b(path.to_bytes())
-            .s(": ")
-            .e(error)
-            .end();
+        say::error(
+            "cannot execute the manager %: %",
+            &[B(path.to_bytes()), E(error)],
+        );
         sys::exit(127);
     }
 
@@ -200,28 +197,24 @@ impl Init {
     }
 
     fn enter_rescue(&mut self, now: u64) {
-        say::error()
-            .s("the manager ")
-            .b(self.options.manager.as_bytes())
-            .s(" cannot be kept running")
-            .end();
+        say::error(
+            "the manager % cannot be kept running",
+            &[B(self.options.manager.as_bytes())],
+        );
         if let Some((ending, _)) = self.shutdown {
             return last::begin(self, ending, now);
         }
         if self.options.rescue == Rescue::Reboot {
             let delay = self.options.rescue_delay_ms;
-            say::error()
-                .s("rebooting in ")
-                .n(delay / 1000)
-                .s(" seconds")
-                .end();
+            say::error("rebooting in % seconds", &[N(delay / 1000)]);
             self.manager = Manager::Rescue {
                 at: Some(now + delay),
             };
         } else {
-            say::error()
-                .s("starting a rescue shell; leave it to try the manager again")
-                .end();
+            say::error(
+                "starting a rescue shell; leave it to try the manager again",
+                &[],
+            );
             let path = self.options.shell.as_c();
             let started = self.workers.start(Job::Shell, None, false, || shell(path));
             self.manager = Manager::Rescue {
@@ -236,11 +229,10 @@ impl Init {
             return;
         };
         if status == 127 << 8 {
-            say::error()
-                .s("no rescue shell at ")
-                .b(self.options.shell.as_bytes())
-                .s("; trying the manager again in 30 seconds")
-                .end();
+            say::error(
+                "no rescue shell at %; trying the manager again in 30 seconds",
+                &[B(self.options.shell.as_bytes())],
+            );
             self.manager = Manager::Rescue {
                 at: Some(now + RETRY_MS),
             };
@@ -264,11 +256,10 @@ impl Init {
             }
             Manager::Running(running) if running.fence.is_some_and(|fence| fence <= now) => {
                 let (fd, pid) = (running.fd, running.pid);
-                say::error()
-                    .s("the manager, process ")
-                    .n(pid as u64)
-                    .s(", cannot be killed: fenced out")
-                    .end();
+                say::error(
+                    "the manager, process %, cannot be killed: fenced out",
+                    &[N(pid as u64)],
+                );
                 self.drain(now);
                 self.dispose(fd);
                 self.before = Before::Hung;
@@ -316,9 +307,10 @@ impl Init {
     }
 
     fn hung(&mut self, now: u64) {
-        say::error()
-            .s("the manager owes an answer and does not move: replaced")
-            .end();
+        say::error(
+            "the manager owes an answer and does not move: replaced",
+            &[],
+        );
         self.kill_manager(Hand::Hung, now);
     }
 
@@ -333,7 +325,7 @@ impl Init {
     }
 
     fn manager_stopped(&mut self, now: u64) {
-        say::warning().s("the manager was stopped: replaced").end();
+        say::warning("the manager was stopped: replaced", &[]);
         self.kill_manager(Hand::Stopped, now);
     }
 
@@ -368,23 +360,21 @@ impl Init {
 }
 
 fn announce(cause: Before, pid: i32) {
-    let mut line = say::warning();
-    line.s("the manager, process ").n(pid as u64);
-    match cause {
-        Before::Nobody => {}
-        Before::Asked => line.s(", asked to be replaced").end(),
-        Before::Hung => line.s(", hung").end(),
+    let (text, number) = match cause {
+        Before::Nobody => return,
+        Before::Asked => ("the manager, process %, asked to be replaced", 0),
+        Before::Hung => ("the manager, process %, hung", 0),
         Before::Outsider { status } | Before::Fault { status } | Before::NotStarted { status } => {
-            let signal = (status & 0x7f) as u64;
-            if signal == 0 {
-                line.s(", exited with status ")
-                    .n((status >> 8 & 0xff) as u64)
-                    .end();
-            } else {
-                line.s(", was ended by signal ").n(signal).end();
+            match status & 0x7f {
+                0 => (
+                    "the manager, process %, exited with status %",
+                    (status >> 8) & 0xff,
+                ),
+                signal => ("the manager, process %, was ended by signal %", signal),
             }
         }
-    }
+    };
+    say::warning(text, &[N(pid as u64), N(number as u64)]);
 }
 
 /// How often the kernel has killed for want of memory.
@@ -436,11 +426,6 @@ pub fn shell(path: &CStr) -> i32 {
     }
     let arguments = sys::List::new(&[c"-sh"]);
     let error = sys::exec(path, &arguments, &sys::List::environment(None));
-    say::error()
-        .s("rescue shell ")
-        .b(path.to_bytes())
-        .s(": ")
-        .e(error)
-        .end();
+    say::error("rescue shell %: %", &[B(path.to_bytes()), E(error)]);
     127
 }

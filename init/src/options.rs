@@ -79,6 +79,7 @@ impl Options {
     }
 
     /// Reads one word; `false` if it is one of ours and wrong.
+    #[inline(never)]
     pub fn word(&mut self, word: &[u8]) -> bool {
         let word = unquote(word);
         let mut halves = word.splitn(2, |byte| *byte == b'=');
@@ -122,17 +123,20 @@ impl Default for Options {
     }
 }
 
+#[inline(never)]
 fn unquote(word: &[u8]) -> &[u8] {
     let word = word.strip_prefix(b"\"").unwrap_or(word);
     word.strip_suffix(b"\"").unwrap_or(word)
 }
 
+#[inline(never)]
 fn set_path(path: &mut Text, value: &[u8]) -> bool {
-    let new = join(&[value]);
-    if value.first() != Some(&b'/') || new.whole().is_none() {
+    // 639 bytes and a NUL go into a Text; what could not be a path must not replace one.
+    if value.first() != Some(&b'/') || value.len() > 512 || value.contains(&0) {
         return false;
     }
-    *path = new;
+    path.clear();
+    path.bytes(value);
     true
 }
 

@@ -4,7 +4,7 @@
 //! waiting. What cannot be written is lost; init has nothing better to do than to go on.
 
 use crate::sys;
-use crate::text::Text;
+use crate::text::{Text, join};
 use core::sync::atomic::{AtomicI32, Ordering};
 
 /// Where lines go; −1 for nowhere. Positive: the kernel's log; from 1,000,000 on: a plain descriptor.
@@ -21,91 +21,78 @@ pub fn open(kernel: bool) {
     }
 }
 
-/// A line that is being written; [`Line::end`] sends it.
-pub struct Line(Text);
-
-impl Line {
-    #[inline(never)]
-    fn start(priority: &str) -> Line {
-        let mut text = Text::new();
-        text.text(priority).text("init: ");
-        Line(text)
-    }
-
-    /// Text.
-    #[inline(never)]
-    pub fn s(&mut self, text: &str) -> &mut Line {
-        self.0.text(text);
-        self
-    }
-
-    /// Bytes from somewhere else; control characters are replaced.
-    #[inline(never)]
-    pub fn b(&mut self, bytes: &[u8]) -> &mut Line {
-        for byte in bytes {
-            let shown = if byte.is_ascii_control() { b'?' } else { *byte };
-            self.0.bytes(&[shown]);
-        }
-        self
-    }
-
+/// What stands in the place of a `%`.
+pub enum Arg<'a> {
     /// A number.
-    #[inline(never)]
-    pub fn n(&mut self, number: u64) -> &mut Line {
-        self.0.num(number);
-        self
-    }
-
+    N(u64),
+    /// Bytes from somewhere else; control characters are replaced.
+    B(&'a [u8]),
     /// An error number, in words where it is one of those that happen.
-    #[inline(never)]
-    pub fn e(&mut self, error: sys::Errno) -> &mut Line {
-        let words = match error {
-            libc::ENOENT => "no such file or directory",
-            libc::EACCES => "permission denied",
-            libc::EPERM => "operation not permitted",
-            libc::ENOEXEC => "not an executable for this machine",
-            libc::ENOSYS => "not in this kernel",
-            libc::ENOMEM => "out of memory",
-            libc::EAGAIN => "no more processes allowed",
-            libc::EBUSY => "busy",
-            libc::ENODEV => "no such device or file system",
-            libc::EROFS => "read-only file system",
-            libc::EINVAL => "invalid argument",
-            _ => {
-                self.0.text("error ").signed(error);
-                return self;
-            }
-        };
-        self.0.text(words);
-        self
-    }
-
-    /// Sends the line.
-    #[inline(never)]
-    pub fn end(&mut self) {
-        self.0.text("\n");
-        let sink = SINK.load(Ordering::Relaxed);
-        let bytes = self.0.as_bytes();
-        if sink >= PLAIN {
-            // Without the priority "<n>", which only the kernel understands.
-            let _ = sys::write(sink - PLAIN, bytes.get(3..).unwrap_or_default());
-        } else if sink >= 0 {
-            let _ = sys::write(sink, bytes);
-        }
-    }
+    E(sys::Errno),
 }
 
 /// Something is broken.
-pub fn error() -> Line {
-    Line::start("<3>")
+pub fn error(text: &str, args: &[Arg<'_>]) {
+    line(b"<3>", text, args);
 }
 
 /// Something is missing or odd.
-pub fn warning() -> Line {
-    Line::start("<4>")
+pub fn warning(text: &str, args: &[Arg<'_>]) {
+    line(b"<4>", text, args);
 }
 
 /// Worth knowing.
-pub fn notice() -> Line {
-    Line::start("<5>")
+pub fn notice(text: &str, args: &[Arg<'_>]) {
+    line(b"<5>", text, args);
+}
+
+#[inline(never)]
+fn line(priority: &[u8; 3], text: &str, args: &[Arg<'_>]) {
+    let mut line = join(&[priority, b"init: "]);
+    let mut args = args.iter();
+    for byte in text.as_bytes() {
+        if *byte != b'%' {
+            line.bytes(&[*byte]);
+            continue;
+        }
+        match args.next() {
+            Some(Arg::N(number)) => line.num(*number),
+            Some(Arg::B(bytes)) => shown(&mut line, bytes),
+            Some(Arg::E(error)) => words(&mut line, *error),
+            None => line.bytes(b"?"),
+        };
+    }
+    line.bytes(b"\n");
+    let sink = SINK.load(Ordering::Relaxed);
+    if sink >= PLAIN {
+        // Without the priority "<n>", which only the kernel understands.
+        let _ = sys::write(sink - PLAIN, line.as_bytes().get(3..).unwrap_or_default());
+    } else if sink >= 0 {
+        let _ = sys::write(sink, line.as_bytes());
+    }
+}
+
+fn shown<'l>(line: &'l mut Text, bytes: &[u8]) -> &'l mut Text {
+    for byte in bytes {
+        line.bytes(&[if byte.is_ascii_control() { b'?' } else { *byte }]);
+    }
+    line
+}
+
+fn words(line: &mut Text, error: sys::Errno) -> &mut Text {
+    let words: &[u8] = match error {
+        libc::ENOENT => b"no such file or directory",
+        libc::EACCES => b"permission denied",
+        libc::EPERM => b"operation not permitted",
+        libc::ENOEXEC => b"not an executable for this machine",
+        libc::ENOSYS => b"not in this kernel",
+        libc::ENOMEM => b"out of memory",
+        libc::EAGAIN => b"no more processes allowed",
+        libc::EBUSY => b"busy",
+        libc::ENODEV => b"no such device or file system",
+        libc::EROFS => b"read-only file system",
+        libc::EINVAL => b"invalid argument",
+        _ => return line.bytes(b"error ").num(u64::from(error.unsigned_abs())),
+    };
+    line.bytes(words)
 }

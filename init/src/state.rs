@@ -1,18 +1,18 @@
 //! What init hands to itself over an `exec`: re-exec and switch-root.
 //!
-//! A sequence of records in a memfd, each two bytes of length (little-endian) and a postcard
-//! [`Record`]. Append-only like the wire: a record that is not understood is skipped, so an older
+//! A sequence of records in a memfd, each two bytes of length (little-endian) and a
+//! [`Record`] in the wire's encoding. Append-only like the wire: a record that is not understood is skipped, so an older
 //! init can follow a newer one. The descriptors themselves travel by being open; a record that
 //! names one which is not open is dropped by the reader.
 
-use init_wire::{Before, Ending, Exit, Label};
-use serde::{Deserialize, Serialize};
+use init_wire::codec::{Put, Take};
+use init_wire::{Before, Exit, Label, Shutdown};
 
 /// First record: which format this is.
 pub const MAGIC: u32 = 0x736d_0001;
 
 /// One fact.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Record {
     /// Must be the first.
     Begin {
@@ -58,10 +58,8 @@ pub enum Record {
     },
     /// A shutdown that was asked for.
     Shutdown {
-        /// How.
-        ending: Ending,
-        /// When, in milliseconds since boot.
-        at: u64,
+        /// What.
+        shutdown: Shutdown,
     },
     /// The armed hardware watchdog.
     Watchdog {
@@ -81,19 +79,76 @@ pub enum Record {
     End,
 }
 
-/// Longest record, with its length.
-const RECORD_MAX: usize = 96;
+/// Room that [`write`] needs at most.
+pub const ROOM: usize = 96;
 
 /// Appends `record` to `out`; the bytes used, or `None` without room.
 pub fn write(record: &Record, out: &mut [u8]) -> Option<usize> {
     let (length, body) = out.split_at_mut_checked(2)?;
-    let used = postcard::to_slice(record, body).ok()?.len();
+    let mut body = Put::new(body);
+    match record {
+        Record::Begin { magic } => {
+            body.u8(0);
+            body.num(u64::from(*magic));
+        }
+        Record::Counters {
+            epoch,
+            next_seq,
+            discarded,
+            signals,
+        } => {
+            body.u8(1);
+            for number in [epoch, next_seq, discarded, signals] {
+                body.num(*number);
+            }
+        }
+        Record::Exit(exit) => {
+            body.u8(2);
+            exit.put(&mut body);
+        }
+        Record::Kept { label, fd } => {
+            body.u8(3);
+            body.label(label);
+            body.int(*fd);
+        }
+        Record::Manager {
+            pid,
+            start,
+            fd,
+            up,
+            sent,
+            before,
+            since,
+        } => {
+            body.u8(4);
+            body.num(u64::from(*pid));
+            body.num(*start);
+            body.int(*fd);
+            body.u8(u8::from(*up));
+            body.num(u64::from(*sent));
+            before.put(&mut body);
+            body.num(*since);
+        }
+        Record::Shutdown { shutdown } => {
+            body.u8(5);
+            shutdown.put(&mut body);
+        }
+        Record::Watchdog { fd, timeout_ms } => {
+            body.u8(6);
+            body.int(*fd);
+            body.num(u64::from(*timeout_ms));
+        }
+        Record::Limits { soft, hard } => {
+            body.u8(7);
+            body.num(*soft);
+            body.num(*hard);
+        }
+        Record::End => body.u8(8),
+    }
+    let used = body.finish()?;
     length.copy_from_slice(&(used as u16).to_le_bytes());
     Some(used + 2)
 }
-
-/// Room that [`write`] needs at most.
-pub const ROOM: usize = RECORD_MAX;
 
 /// What came out of a step of reading.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,16 +171,54 @@ pub fn read(bytes: &[u8]) -> (Read, usize) {
     let Some(body) = rest.get(..length) else {
         return (Read::More, 0);
     };
-    match postcard::take_from_bytes(body) {
-        Ok((record, _)) => (Read::Record(record), length + 2),
-        Err(_) => (Read::Unknown, length + 2),
-    }
+    (decode(body).map_or(Read::Unknown, Read::Record), length + 2)
+}
+
+fn decode(body: &[u8]) -> Option<Record> {
+    let mut body = Take::new(body);
+    let record = match body.u32() {
+        0 => Record::Begin { magic: body.u32() },
+        1 => Record::Counters {
+            epoch: body.u64(),
+            next_seq: body.u64(),
+            discarded: body.u64(),
+            signals: body.u64(),
+        },
+        2 => Record::Exit(Exit::take(&mut body)),
+        3 => Record::Kept {
+            label: body.label(),
+            fd: body.int(),
+        },
+        4 => Record::Manager {
+            pid: body.u32(),
+            start: body.u64(),
+            fd: body.int(),
+            up: body.bool(),
+            sent: body.u32(),
+            before: Before::take(&mut body),
+            since: body.u64(),
+        },
+        5 => Record::Shutdown {
+            shutdown: Shutdown::take(&mut body),
+        },
+        6 => Record::Watchdog {
+            fd: body.int(),
+            timeout_ms: body.u32(),
+        },
+        7 => Record::Limits {
+            soft: body.u64(),
+            hard: body.u64(),
+        },
+        8 => Record::End,
+        _ => return None,
+    };
+    body.finish(record)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use init_wire::Kind;
+    use init_wire::{Ending, Kind};
 
     #[test]
     fn there_and_back() {

@@ -15,7 +15,7 @@ use crate::last::{self, Stage};
 use crate::liveness::Liveness;
 use crate::manager::Manager;
 use crate::options::Options;
-use crate::say;
+use crate::say::{self, Arg::E};
 use crate::switch::Switch;
 use crate::sys::{self, Arguments, Memories, Peek};
 use crate::workers::{Job, Workers};
@@ -236,9 +236,10 @@ impl Init {
         if let Some((ending, at)) = self.shutdown
             && at <= now
         {
-            say::warning()
-                .s("the shutdown's deadline has come, going on without the manager")
-                .end();
+            say::warning(
+                "the shutdown's deadline has come, going on without the manager",
+                &[],
+            );
             return last::begin(self, ending, now);
         }
         self.tick_manager(now);
@@ -282,9 +283,7 @@ impl Init {
             return false;
         }
         if self.discarded == 0 {
-            say::error()
-                .s("no manager for two minutes: exits are discarded")
-                .end();
+            say::error("no manager for two minutes: exits are discarded", &[]);
         }
         self.discarded = self.discarded.saturating_add(1);
         self.talk.discarded();
@@ -334,9 +333,7 @@ impl Init {
         match job {
             Job::Close => {
                 if status.is_none() {
-                    say::warning()
-                        .s("closing a descriptor hangs; left to a child")
-                        .end();
+                    say::warning("closing a descriptor hangs; left to a child", &[]);
                 }
             }
             Job::Shell => self.shell_ended(status.unwrap_or_default(), now),
@@ -465,7 +462,7 @@ impl Init {
                 self.watchdog_is(timeout_ms);
             }
             Err(error) => {
-                say::warning().s("hardware watchdog: ").e(error).end();
+                say::warning("hardware watchdog: %", &[E(error)]);
                 self.failed(Request::Watchdog, error);
             }
         }

@@ -12,14 +12,17 @@
 
 use crate::deaths::Hand;
 use crate::manager::{Manager, Running};
-use crate::say;
+use crate::say::{
+    self,
+    Arg::{B, E},
+};
 use crate::state::{self, Read, Record};
 use crate::supervise::Init;
 use crate::sys::{self, List, STATE_VARIABLE};
 use crate::text::{Text, join, parse};
 use crate::workers::{Job, status_of};
 use core::ffi::CStr;
-use init_wire::Request;
+use init_wire::{Request, Shutdown};
 
 const TRIAL_MS: u64 = 5000;
 const ROOT_MS: u64 = 10_000;
@@ -135,7 +138,7 @@ impl Init {
     }
 
     fn start_trial(&mut self, now: u64) {
-        let state = match self.write_state() {
+        let state = match self.write_state(now) {
             Ok(state) => state,
             Err(error) => return self.switch_failed(Request::Reexec, error),
         };
@@ -153,7 +156,6 @@ impl Init {
             Ok(()) => self.switch = Switch::Trial,
             Err(error) => self.switch_failed(Request::Reexec, error),
         }
-        let _ = now;
     }
 
     /// One of the workers ended.
@@ -200,16 +202,12 @@ impl Init {
     }
 
     fn switch_failed(&mut self, request: Request, error: sys::Errno) {
-        let what = if request == Request::Reexec {
-            "re-exec: "
+        let what: &[u8] = if request == Request::Reexec {
+            b"re-exec"
         } else {
-            "switch-root: "
+            b"switch-root"
         };
-        say::error()
-            .s(what)
-            .e(error)
-            .s("; going on as before")
-            .end();
+        say::error("%: %; going on as before", &[B(what), E(error)]);
         if let Switch::Root(_, target) = &self.switch
             && target.fd >= 0
         {
@@ -223,8 +221,8 @@ impl Init {
     }
 
     /// Executes `path` with our state; comes back only if that fails.
-    fn become_another(&mut self, path: &CStr, _now: u64) -> sys::Errno {
-        let state = match self.write_state() {
+    fn become_another(&mut self, path: &CStr, now: u64) -> sys::Errno {
+        let state = match self.write_state(now) {
             Ok(state) => state,
             Err(error) => return error,
         };
@@ -254,7 +252,7 @@ impl Init {
     }
 
     /// Writes everything down; the descriptor of the memfd.
-    fn write_state(&self) -> Result<i32, sys::Errno> {
+    fn write_state(&self, now: u64) -> Result<i32, sys::Errno> {
         let mut file = Writer {
             fd: sys::memory_file()?,
             buf: [0; 1024],
@@ -298,7 +296,13 @@ impl Init {
             });
         }
         if let Some((ending, at)) = self.shutdown {
-            file.put(&Record::Shutdown { ending, at });
+            let left = at.saturating_sub(now).min(u64::from(u32::MAX));
+            file.put(&Record::Shutdown {
+                shutdown: Shutdown {
+                    ending,
+                    left_ms: left as u32,
+                },
+            });
         }
         if let Some(watchdog) = self.watchdog {
             file.put(&Record::Watchdog {
@@ -315,9 +319,10 @@ impl Init {
         let mut next_seq = 1;
         let complete = each_record(state, |record| self.restore_one(record, &mut next_seq, now));
         if !complete {
-            say::error()
-                .s("the state of the former init is incomplete; going on with what there is")
-                .end();
+            say::error(
+                "the state of the former init is incomplete; going on with what there is",
+                &[],
+            );
         }
         sys::close(state);
     }
@@ -372,7 +377,9 @@ impl Init {
                     }
                 }
             }
-            Record::Shutdown { ending, at } => self.shutdown = Some((ending, at)),
+            Record::Shutdown { shutdown } => {
+                self.shutdown = Some((shutdown.ending, now + u64::from(shutdown.left_ms)));
+            }
             Record::Watchdog { fd, timeout_ms } => {
                 if fd > 2 && sys::is_open(fd) {
                     sys::set_cloexec(fd, true);

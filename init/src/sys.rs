@@ -22,16 +22,33 @@ fn check(result: c_int) -> Result<c_int, Errno> {
     if result < 0 { Err(errno()) } else { Ok(result) }
 }
 
-/// Milliseconds since boot, sleep included. Never 0. (Also right past 2038 with a 32-bit `time_t`:
-/// this clock starts at boot.)
+/// Milliseconds since boot, sleep included. Never 0. Always by the call with 64-bit times: the C
+/// library's own may have 32-bit ones on a 32-bit machine.
 pub fn now() -> u64 {
-    let mut time = MaybeUninit::<libc::timespec>::zeroed();
-    // SAFETY: `time` is valid for writing; all-zero is a valid timespec.
-    let time = unsafe {
-        libc::clock_gettime(libc::CLOCK_BOOTTIME, time.as_mut_ptr());
-        time.assume_init()
-    };
-    (time.tv_sec as u64) * 1000 + u64::from(time.tv_nsec as u32 / 1_000_000) + 1
+    #[cfg(target_pointer_width = "64")]
+    const CLOCK_GETTIME: c_long = libc::SYS_clock_gettime;
+    #[cfg(target_pointer_width = "32")]
+    const CLOCK_GETTIME: c_long = 403;
+    let mut time = [0i64; 2];
+    // SAFETY: `time` is a 64-bit timespec.
+    let _failed =
+        unsafe { libc::syscall(CLOCK_GETTIME, libc::CLOCK_BOOTTIME, time.as_mut_ptr()) } != 0;
+    #[cfg(target_pointer_width = "32")]
+    if _failed {
+        // A kernel before 5.1. The clock starts at boot, so 32 bits hold for 68 years of uptime.
+        let mut short = [0i32; 2];
+        // SAFETY: `short` is a 32-bit timespec.
+        unsafe {
+            libc::syscall(
+                libc::SYS_clock_gettime,
+                libc::CLOCK_BOOTTIME,
+                short.as_mut_ptr(),
+            );
+        }
+        time = short.map(i64::from);
+    }
+    let [seconds, nanoseconds] = time;
+    (seconds as u64) * 1000 + u64::from(nanoseconds as u32 / 1_000_000) + 1
 }
 
 pub fn pid() -> i32 {
@@ -415,14 +432,11 @@ pub fn next_signal(fd: i32) -> Option<u32> {
     }
 }
 
-/// Unblocks every signal and makes the faults fatal again: what a child of ours is born with.
+/// Unblocks every signal, for what is about to be executed. (Handlers end with `execve`.)
 pub fn default_signals() {
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: the set is initialised before use.
     unsafe {
-        for signal in FAULTS {
-            libc::signal(signal, libc::SIG_DFL);
-        }
         let set = set.assume_init_mut();
         libc::sigemptyset(set);
         libc::sigprocmask(libc::SIG_SETMASK, set, ptr::null_mut());
@@ -438,26 +452,21 @@ pub fn kill(pid: i32, signal: c_int) -> bool {
 
 /// Forks.
 pub fn fork() -> Result<i32, Errno> {
-    // SAFETY: one thread, no locks, no atfork handlers: the child may do anything.
-    check(unsafe { libc::fork() })
+    clone(0)
 }
 
 /// Forks a child that shares the table of descriptors: what it closes is closed here, but it is
 /// the child that sleeps meanwhile.
 pub fn fork_sharing_files() -> Result<i32, Errno> {
-    let flags = c_long::from(libc::CLONE_FILES | libc::SIGCHLD);
+    clone(libc::CLONE_FILES)
+}
+
+/// The bare call: one thread, no locks, no `atfork`, so the C library has nothing to add.
+fn clone(flags: c_int) -> Result<i32, Errno> {
+    let none = ptr::null_mut::<c_void>();
+    let flags = c_long::from(flags | libc::SIGCHLD);
     // SAFETY: without CLONE_VM this is a fork; the stack stays where it is.
-    let pid = unsafe {
-        libc::syscall(
-            libc::SYS_clone,
-            flags,
-            ptr::null_mut::<c_void>(),
-            ptr::null_mut::<c_void>(),
-            ptr::null_mut::<c_void>(),
-            ptr::null_mut::<c_void>(),
-        )
-    };
-    check(pid as c_int)
+    check(unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) } as c_int)
 }
 
 /// A child that has ended and is not reaped.
@@ -610,23 +619,32 @@ pub fn arm_watchdog(fd: i32, seconds: u32) -> Result<u32, Errno> {
 
 /// The limit of open files: soft and hard.
 pub fn file_limit() -> (u64, u64) {
-    let mut limit = MaybeUninit::<libc::rlimit>::zeroed();
-    // SAFETY: valid for writing; all-zero is a valid rlimit.
-    let limit = unsafe {
-        libc::getrlimit(libc::RLIMIT_NOFILE, limit.as_mut_ptr());
-        limit.assume_init()
-    };
-    #[allow(clippy::unnecessary_cast)] // 32 bits with glibc on 32-bit machines
-    (limit.rlim_cur as u64, limit.rlim_max as u64)
+    let mut limit = [0u64; 2];
+    // SAFETY: `limit` is an rlimit64.
+    unsafe { prlimit(ptr::null(), limit.as_mut_ptr()) };
+    let [soft, hard] = limit;
+    (soft, hard)
 }
 
 pub fn set_file_limit(soft: u64, hard: u64) -> bool {
-    let limit = libc::rlimit {
-        rlim_cur: soft as _,
-        rlim_max: hard as _,
-    };
-    // SAFETY: a valid rlimit.
-    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0 }
+    let limit = [soft, hard];
+    // SAFETY: `limit` is an rlimit64.
+    unsafe { prlimit(limit.as_ptr(), ptr::null_mut()) == 0 }
+}
+
+/// # Safety
+/// Each is NULL or an rlimit64.
+unsafe fn prlimit(new: *const u64, old: *mut u64) -> c_long {
+    // SAFETY: by our own contract.
+    unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            libc::RLIMIT_NOFILE as c_int,
+            new,
+            old,
+        )
+    }
 }
 
 // --- execution ---------------------------------------------------------------------------------

@@ -33,6 +33,13 @@ impl Text {
         }
     }
 
+    /// Holds nothing any more.
+    pub fn clear(&mut self) {
+        self.buf.fill(0);
+        self.len = 0;
+        self.cut = false;
+    }
+
     /// Appends bytes.
     #[inline(never)]
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Text {

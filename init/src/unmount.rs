@@ -10,7 +10,7 @@
 //! read-only what is left, sync.
 
 use crate::procfs;
-use crate::say;
+use crate::say::{self, Arg::B};
 use crate::store::Store;
 use crate::sys;
 use crate::text::join;
@@ -135,10 +135,7 @@ fn read_only_pass(table: &mut [u8]) {
     let flags = (libc::MS_REMOUNT | libc::MS_RDONLY) as u32;
     let again = |path: &CStr| status_of(sys::mount(c"none", path, c"", flags, c""));
     each_mount(table, |path| {
-        say::warning()
-            .s("could not unmount ")
-            .b(path.to_bytes())
-            .end();
+        say::warning("could not unmount %", &[B(path.to_bytes())]);
         if !within(STEP_MS, false, || again(path)) {
             // A server that does not answer: cut it off, so that nothing else waits for it.
             let force = libc::MNT_FORCE | libc::MNT_DETACH;

@@ -34,7 +34,9 @@ fn main() {
     let status = match chosen {
         Some(program) => program(arguments),
         None => {
-            eprintln!("usage: sysmaster|sctl|service ARGUMENT…, as a name of this file or behind it");
+            eprintln!(
+                "usage: sysmaster|sctl|service ARGUMENT…, as a name of this file or behind it"
+            );
             2
         }
     };

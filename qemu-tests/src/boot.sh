@@ -30,6 +30,9 @@ if ! lacks console; then
     touch "$R/dev/console"
     mount --bind "$D/console" "$R/dev/console"
 fi
+# The kernel's log is the host's; what ours write there goes to the console's reader instead.
+touch "$R/dev/kmsg"
+mount --bind "$D/console" "$R/dev/kmsg"
 mount -t tmpfs -o "mode=755,size=${RUN_SIZE:-64m}" tmpfs "$R/run"
 mount -t tmpfs -o mode=1777 tmpfs "$R/tmp"
 hostname "test-machine" 2> /dev/null || :

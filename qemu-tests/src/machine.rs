@@ -237,8 +237,8 @@ impl Machine {
     /// Asks for a power-off and waits for its end.
     pub fn power_off(&mut self) -> Duration {
         let answer = self.sctl(&["poweroff"]);
-        let down = self.outside.try_wait().is_ok_and(|status| status.is_some());
-        assert!(answer.code == 0 || down, "{answer:?}");
+        // It may have ended together with the machine.
+        assert!(matches!(answer.code, 0 | -1), "{answer:?}");
         self.wait_down(PATIENCE)
     }
 }

@@ -9,7 +9,7 @@
 #![allow(missing_docs)]
 
 use qemu_tests::setup::Lacking;
-use qemu_tests::{Machine, Setup};
+use qemu_tests::{Machine, Proc, Setup};
 
 /// memfd_create, pidfd_open, pidfd_send_signal, clone3 on x86_64.
 #[cfg(target_arch = "x86_64")]
@@ -40,7 +40,7 @@ fn works(mut machine: Machine) -> String {
     let steady = |machine: &Machine| {
         let mut all = machine.running("sleep 1001");
         all.extend(machine.running("sleep 1002"));
-        all
+        all.iter().map(Proc::id).collect::<Vec<_>>()
     };
     let before = steady(&machine);
     let hit = [

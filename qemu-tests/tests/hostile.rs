@@ -230,7 +230,8 @@ for data in [b"", b"\xff\xfe\xfd", b"STATUS=\xff\xff", b"MAINPID=1", b"MAINPID=-
     say(data)
 for _ in range(300):
     say(bytes(random.randrange(256) for _ in range(random.randrange(1, 500))))
-say(b"READY=1\nSTATUS=ready after all")
+# This one waits for its turn, as sd_notify does: the others may have filled the queue.
+s.sendto(b"READY=1\nSTATUS=ready after all", to)
 os.execv("/bin/sleep", ["sleep", "1002"])
 "#;
 

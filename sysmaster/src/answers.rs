@@ -19,7 +19,9 @@ pub(crate) fn type_of(name: &str) -> &str {
 
 /// Whether a list shows this unit.
 pub(crate) fn wanted(line: &UnitLine, patterns: &[String], all: bool) -> bool {
-    let named = patterns.iter().any(|pattern| glob::matches(pattern, &line.name));
+    let named = patterns
+        .iter()
+        .any(|pattern| glob::matches(pattern, &line.name));
     if !patterns.is_empty() && !named {
         return false;
     }
@@ -29,7 +31,9 @@ pub(crate) fn wanted(line: &UnitLine, patterns: &[String], all: bool) -> bool {
 impl Manager {
     /// A unit's name.
     pub(crate) fn name_of(&self, unit: UnitId) -> Option<String> {
-        self.engine.unit(unit).map(|view| view.name.as_str().to_owned())
+        self.engine
+            .unit(unit)
+            .map(|view| view.name.as_str().to_owned())
     }
 
     /// A unit in one line; `None` for a name nobody has loaded and nothing is known of.
@@ -46,7 +50,14 @@ impl Manager {
             _ => active.as_str().into(),
         };
         let description = info.description.to_string();
-        Some(UnitLine { name, load, active, sub, description, job })
+        Some(UnitLine {
+            name,
+            load,
+            active,
+            sub,
+            description,
+            job,
+        })
     }
 
     /// A unit in full, and the findings in its files.
@@ -57,7 +68,11 @@ impl Manager {
         let spec = self.loader.load(&name).spec;
         let need_reload = self.loader.changed(&name);
         let mut detail = UnitDetail {
-            names: spec.names.iter().map(|name| name.as_str().to_owned()).collect(),
+            names: spec
+                .names
+                .iter()
+                .map(|name| name.as_str().to_owned())
+                .collect(),
             documentation: spec.documentation.clone(),
             cgroup: crate::load::cgroup_of(&spec),
             need_reload,
@@ -98,7 +113,9 @@ impl Manager {
     fn dependencies(&self, id: UnitId) -> Vec<(String, Vec<String>)> {
         let mut kinds: Vec<(String, Vec<String>)> = Vec::new();
         for (kind, other) in self.engine.edges(id) {
-            let Some(name) = self.name_of(other) else { continue };
+            let Some(name) = self.name_of(other) else {
+                continue;
+            };
             let kind = kind.as_str();
             match kinds.iter_mut().find(|(known, _)| known == kind) {
                 Some((_, names)) => names.push(name),
@@ -114,15 +131,24 @@ impl Manager {
         let mut seen = vec![root];
         let mut queue = std::collections::VecDeque::from([root]);
         while let Some(from) = queue.pop_front() {
-            let Some(from_name) = self.name_of(from) else { continue };
+            let Some(from_name) = self.name_of(from) else {
+                continue;
+            };
             for (kind, to) in self.tree_edges(from, reverse) {
-                let Some(view) = self.engine.unit(to) else { continue };
+                let Some(view) = self.engine.unit(to) else {
+                    continue;
+                };
                 let (to_name, active) = (view.name.as_str().to_owned(), view.active);
                 if edges.len() >= MOST_EDGES {
                     return edges;
                 }
                 let deeper = all || type_of(&to_name) == "target";
-                edges.push(Reply::Edge { from: from_name.clone(), to: to_name, kind, active });
+                edges.push(Reply::Edge {
+                    from: from_name.clone(),
+                    to: to_name,
+                    kind,
+                    active,
+                });
                 if deeper && !seen.contains(&to) {
                     seen.push(to);
                     queue.push_back(to);
@@ -134,10 +160,14 @@ impl Manager {
 
     /// The edges of one unit that make up the tree: what starting it pulls in, or the reverse.
     fn tree_edges(&self, unit: UnitId, reverse: bool) -> Vec<(String, UnitId)> {
-        const PULLS: [Rel; 5] =
-            [Rel::Requires, Rel::Requisite, Rel::BindsTo, Rel::Wants, Rel::Upholds];
-        let wanted =
-            |rel: Rel| PULLS.contains(&if reverse { rel.inverse() } else { rel });
+        const PULLS: [Rel; 5] = [
+            Rel::Requires,
+            Rel::Requisite,
+            Rel::BindsTo,
+            Rel::Wants,
+            Rel::Upholds,
+        ];
+        let wanted = |rel: Rel| PULLS.contains(&if reverse { rel.inverse() } else { rel });
         self.engine
             .edges(unit)
             .filter(|(rel, _)| wanted(*rel))
@@ -172,7 +202,9 @@ impl Manager {
     /// All jobs.
     pub(crate) fn job_lines(&mut self) -> Vec<JobLine> {
         let jobs: Vec<JobId> = self.engine.jobs().map(|view| view.id).collect();
-        jobs.into_iter().filter_map(|job| self.job_line(job)).collect()
+        jobs.into_iter()
+            .filter_map(|job| self.job_line(job))
+            .collect()
     }
 
     /// The manager as a whole.

@@ -31,8 +31,13 @@ pub enum Cause {
 impl Cause {
     /// The cause of this end. `hung` says that we killed it because it did not answer.
     pub fn of(exit: Option<Exit>, hung: bool) -> Self {
-        const OUTSIDE: [i32; 5] =
-            [libc::SIGKILL, libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGSTOP];
+        const OUTSIDE: [i32; 5] = [
+            libc::SIGKILL,
+            libc::SIGTERM,
+            libc::SIGINT,
+            libc::SIGHUP,
+            libc::SIGSTOP,
+        ];
         match exit {
             _ if hung => Self::OwnFault,
             Some(Exit::Signal(sig)) if OUTSIDE.contains(&i32::from(sig)) => Self::Outsider,
@@ -65,7 +70,11 @@ impl Deaths {
                     self.outsiders = 0;
                 }
                 self.outsiders += 1;
-                if self.outsiders > OUTSIDERS { FIRST_PAUSE } else { 0 }
+                if self.outsiders > OUTSIDERS {
+                    FIRST_PAUSE
+                } else {
+                    0
+                }
             }
             Cause::OwnFault => {
                 self.faults = self.faults.saturating_add(1);

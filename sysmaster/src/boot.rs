@@ -105,6 +105,8 @@ impl Manager {
                 self.shut_down(kind_of(shutdown.ending), false);
             } else if let Some(kind) = self.boot.record.shutdown {
                 self.shut_down(kind, false);
+            } else if flags_set & flags::SAFE_MODE == 0 {
+                self.resume_boot();
             }
             return;
         }
@@ -124,6 +126,23 @@ impl Manager {
         }
         let target = self.boot.record.target.clone();
         self.boot_to(&target);
+    }
+
+    /// What a manager left that ended between deciding to boot and the transaction, or between the
+    /// target's arrival and the record of it.
+    fn resume_boot(&mut self) {
+        if self.boot.record.finished != 0 {
+            return;
+        }
+        let target = self.boot.target.and_then(|id| self.engine.unit(id));
+        match target.map(|unit| (unit.active.is_up(), unit.job.is_some())) {
+            Some((true, _)) => self.boot_finished(true),
+            Some((false, true)) => {}
+            Some((false, false)) | None => {
+                let target = self.boot.record.target.clone();
+                self.boot_to(&target);
+            }
+        }
     }
 
     fn boot_to(&mut self, target: &str) {
@@ -167,7 +186,9 @@ impl Manager {
     fn boot_failed(&mut self, why: &str) {
         let failed = self.boot.record.target.clone();
         self.log(2, "", &format!("cannot boot to {failed}: {why}"));
-        let line = self.console.note(&format!("cannot boot to {failed}: {why}"));
+        let line = self
+            .console
+            .note(&format!("cannot boot to {failed}: {why}"));
         self.show(&line);
         let next = match failed.as_str() {
             "emergency.target" => return,
@@ -181,7 +202,11 @@ impl Manager {
 
     fn store_boot(&mut self) {
         if let Err(error) = self.persist.boot(&self.boot.record) {
-            self.log(2, "", &format!("the state store takes no more records: {error}"));
+            self.log(
+                2,
+                "",
+                &format!("the state store takes no more records: {error}"),
+            );
         }
     }
 
@@ -211,13 +236,14 @@ impl Manager {
         let now = clock::now();
         self.boot.record.finished = now;
         self.store_boot();
-        let (up, failed) = self.engine.units().fold((0u32, 0u32), |(up, failed), unit| {
-            match unit.active {
+        let (up, failed) = self
+            .engine
+            .units()
+            .fold((0u32, 0u32), |(up, failed), unit| match unit.active {
                 ActiveState::Failed => (up, failed + 1),
                 state if state.is_up() => (up + 1, failed),
                 _ => (up, failed),
-            }
-        });
+            });
         let mut took = String::new();
         crate::console::push_seconds(&mut took, now.saturating_sub(self.boot.record.started));
         let how = if reached { "reached" } else { "not reached" };
@@ -233,7 +259,10 @@ impl Manager {
         let deadline = u32::try_from(self.config.shutdown_timeout / 1000).unwrap_or(u32::MAX);
         self.boot.record.shutdown = Some(kind);
         self.store_boot();
-        self.tell_init(&FromManager::Shutdown { ending: ending(kind), deadline_ms: deadline });
+        self.tell_init(&FromManager::Shutdown {
+            ending: ending(kind),
+            deadline_ms: deadline,
+        });
         let target = shutdown_target(kind);
         self.log(5, "", &format!("the machine goes down: {target}"));
         let line = self.console.note(&format!("{target}: stopping everything"));
@@ -242,7 +271,9 @@ impl Manager {
             self.finish_shutdown();
             return;
         }
-        let Ok(name) = UnitName::new(target) else { return };
+        let Ok(name) = UnitName::new(target) else {
+            return;
+        };
         self.load_for(&name);
         self.boot.last = Some(self.engine.intern(&name));
         self.inputs.push_back(Input::Enqueue {
@@ -262,7 +293,9 @@ impl Manager {
         }
         let mut took = String::new();
         crate::console::push_seconds(&mut took, clock::now());
-        let line = self.console.note(&format!("all units are stopped after {took} of uptime"));
+        let line = self
+            .console
+            .note(&format!("all units are stopped after {took} of uptime"));
         self.show(&line);
         self.tell_init(&FromManager::Finish);
     }
@@ -311,10 +344,17 @@ impl Manager {
     }
 
     fn start_by_signal(&mut self, target: &str, mode: JobMode) {
-        let Ok(name) = UnitName::new(target) else { return };
+        let Ok(name) = UnitName::new(target) else {
+            return;
+        };
         self.load_for(&name);
         let (ticket, verb) = (SIGNAL_TICKET, JobVerb::Start);
-        self.inputs.push_back(Input::Enqueue { ticket, unit: name, verb, mode });
+        self.inputs.push_back(Input::Enqueue {
+            ticket,
+            unit: name,
+            verb,
+            mode,
+        });
     }
 
     /// Lines about what is waited for.
@@ -325,16 +365,24 @@ impl Manager {
             return;
         }
         let running = self.engine.jobs().filter(|job| job.phase != Phase::Waiting);
-        let Some(job) = running.min_by_key(|job| job.since) else { return };
+        let Some(job) = running.min_by_key(|job| job.since) else {
+            return;
+        };
         let name = self.name_of(job.unit).unwrap_or_default();
         let deadline = self.job_deadline(&job);
-        if let Some(line) = self.console.waiting(now, &name, job.verb, job.since, deadline) {
+        if let Some(line) = self
+            .console
+            .waiting(now, &name, job.verb, job.since, deadline)
+        {
             self.show(&line);
         }
     }
 
     fn id_of(&self, name: &str) -> Option<UnitId> {
-        UnitName::new(name).ok().and_then(|name| self.engine.find(&name)).map(|view| view.id)
+        UnitName::new(name)
+            .ok()
+            .and_then(|name| self.engine.find(&name))
+            .map(|view| view.id)
     }
 }
 
@@ -346,7 +394,10 @@ mod tests {
     fn where_to_boot() {
         assert_eq!(target_of(0, None), "default.target");
         assert_eq!(target_of(flags::RESCUE, None), "rescue.target");
-        assert_eq!(target_of(flags::EMERGENCY | flags::RESCUE, None), "emergency.target");
+        assert_eq!(
+            target_of(flags::EMERGENCY | flags::RESCUE, None),
+            "emergency.target"
+        );
         assert_eq!(target_of(flags::RESCUE, Some("a.target")), "a.target");
     }
 

@@ -108,11 +108,18 @@ impl Client {
     /// Takes a frame. What is wrong with it is answered here, and ends the connection where the
     /// client cannot be understood at all.
     pub fn take(&mut self, bytes: &[u8], cut: bool, build: &str) -> Asked {
-        let request = if cut { Err(wire::WireError::TooLong) } else { wire::decode(bytes) };
+        let request = if cut {
+            Err(wire::WireError::TooLong)
+        } else {
+            wire::decode(bytes)
+        };
         let request: Request = match request {
             Ok(request) => request,
             Err(error) => {
-                self.refuse(ErrorKind::BadRequest, format!("found {error}, expected a request"));
+                self.refuse(
+                    ErrorKind::BadRequest,
+                    format!("found {error}, expected a request"),
+                );
                 self.closing = true;
                 return Asked::Nothing;
             }
@@ -159,11 +166,18 @@ impl Client {
         let Ok(bytes) = wire::encode(reply) else {
             // Only a unit with tens of thousands of dependencies comes here.
             if !matches!(reply, Reply::Error { .. }) {
-                self.refuse(ErrorKind::Internal, "the answer does not fit into a frame".into());
+                self.refuse(
+                    ErrorKind::Internal,
+                    "the answer does not fit into a frame".into(),
+                );
             }
             return;
         };
-        let limit = if self.control { CONTROL_QUEUE } else { PUBLIC_QUEUE };
+        let limit = if self.control {
+            CONTROL_QUEUE
+        } else {
+            PUBLIC_QUEUE
+        };
         if self.waiting + bytes.len() > limit {
             self.closing = true;
             return;
@@ -219,7 +233,13 @@ mod tests {
         let bytes = wire::encode(&Request::Hello { version: 7 }).unwrap();
         assert!(matches!(client.take(&bytes, false, "b"), Asked::Nothing));
         let reply: Reply = wire::decode(client.front().unwrap()).unwrap();
-        assert!(matches!(reply, Reply::Hello { version: VERSION, .. }));
+        assert!(matches!(
+            reply,
+            Reply::Hello {
+                version: VERSION,
+                ..
+            }
+        ));
         client.sent();
     }
 
@@ -256,7 +276,10 @@ mod tests {
         assert!(client.closing);
         let mut client = Client::new(true, 0);
         hello(&mut client);
-        assert!(matches!(client.take(&bytes, false, "b"), Asked::Request(Request::Manager)));
+        assert!(matches!(
+            client.take(&bytes, false, "b"),
+            Asked::Request(Request::Manager)
+        ));
     }
 
     #[test]
@@ -266,7 +289,10 @@ mod tests {
         for request in [
             Request::Reload,
             Request::Reexec,
-            Request::Shutdown { kind: ShutdownKind::Halt, force: true },
+            Request::Shutdown {
+                kind: ShutdownKind::Halt,
+                force: true,
+            },
             Request::Cancel { jobs: Vec::new() },
             Request::ResetFailed { units: Vec::new() },
         ] {

@@ -103,7 +103,11 @@ impl Config {
         let directories = DIRECTORIES.map(|path| root.join(path.trim_start_matches('/')));
         let mut files = Vec::new();
         files.extend(
-            directories.iter().rev().map(|d| d.join("system.conf")).find(|path| path.is_file()),
+            directories
+                .iter()
+                .rev()
+                .map(|d| d.join("system.conf"))
+                .find(|path| path.is_file()),
         );
         files.extend(drop_ins(&directories));
         for path in files {
@@ -111,7 +115,9 @@ impl Config {
             match platform::files::read_file(&path, MAX_FILE) {
                 Ok(bytes) => config.add(&name, &bytes),
                 Err(error) => {
-                    config.findings.push(format!("{name}: found {error}, expected a text file"));
+                    config
+                        .findings
+                        .push(format!("{name}: found {error}, expected a text file"));
                 }
             }
         }
@@ -128,12 +134,19 @@ impl Config {
                 findings.push(entry.finding(Severity::Warning, text));
             }
         }
-        self.findings.extend(findings.iter().map(|f| format!("{name}:{}: {}", f.line, f.text)));
+        self.findings.extend(
+            findings
+                .iter()
+                .map(|f| format!("{name}:{}: {}", f.line, f.text)),
+        );
     }
 
     fn set(&mut self, entry: &Entry<'_>) -> Result<(), String> {
         if entry.section != "Manager" {
-            return Err(format!("found section [{}], expected [Manager]", entry.section));
+            return Err(format!(
+                "found section [{}], expected [Manager]",
+                entry.section
+            ));
         }
         let text = entry.value;
         match entry.key {
@@ -143,8 +156,9 @@ impl Config {
             "DefaultRestartSec" => self.restart_delay = span(text)?,
             "DefaultStartLimitIntervalSec" => self.start_limit_interval = span(text)?,
             "DefaultStartLimitBurst" => {
-                self.start_limit_burst =
-                    text.parse().map_err(|_| format!("found {text}, expected a number"))?;
+                self.start_limit_burst = text
+                    .parse()
+                    .map_err(|_| format!("found {text}, expected a number"))?;
             }
             "DefaultEnvironment" if text.is_empty() => self.environment.clear(),
             "DefaultEnvironment" => self.environment.extend(environment(text)?),
@@ -162,7 +176,11 @@ impl Config {
                     _ => return Err(format!("found {text}, expected processes or in-process")),
                 }
             }
-            other => return Err(format!("found {other}=, which is no setting of the manager")),
+            other => {
+                return Err(format!(
+                    "found {other}=, which is no setting of the manager"
+                ));
+            }
         }
         Ok(())
     }
@@ -184,7 +202,9 @@ impl Config {
 fn drop_ins(directories: &[PathBuf]) -> Vec<PathBuf> {
     let mut found: Vec<(std::ffi::OsString, PathBuf)> = Vec::new();
     for directory in directories.iter().rev() {
-        let Ok(entries) = std::fs::read_dir(directory.join("system.conf.d")) else { continue };
+        let Ok(entries) = std::fs::read_dir(directory.join("system.conf.d")) else {
+            continue;
+        };
         for entry in entries.flatten() {
             let name = entry.file_name();
             let is_conf = name.to_str().is_some_and(|name| name.ends_with(".conf"));
@@ -220,21 +240,33 @@ fn environment(text: &str) -> Result<Vec<String>, String> {
 }
 
 fn paths(text: &str) -> Result<Vec<PathBuf>, String> {
-    let paths: Vec<PathBuf> =
-        text.split([' ', ':']).filter(|part| !part.is_empty()).map(PathBuf::from).collect();
+    let paths: Vec<PathBuf> = text
+        .split([' ', ':'])
+        .filter(|part| !part.is_empty())
+        .map(PathBuf::from)
+        .collect();
     match paths.iter().find(|path| !path.is_absolute()) {
-        Some(path) => Err(format!("found {}, expected an absolute path", path.display())),
+        Some(path) => Err(format!(
+            "found {}, expected an absolute path",
+            path.display()
+        )),
         None => Ok(paths),
     }
 }
 
 fn log_level(text: &str) -> Result<u8, String> {
-    const NAMES: [&str; 8] =
-        ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
+    const NAMES: [&str; 8] = [
+        "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
+    ];
     let by_name = NAMES.iter().position(|name| *name == text).map(|n| n as u8);
     by_name
         .or_else(|| text.parse().ok().filter(|level| *level <= 7))
-        .ok_or_else(|| format!("found {text}, expected one of {} or 0 to 7", NAMES.join(", ")))
+        .ok_or_else(|| {
+            format!(
+                "found {text}, expected one of {} or 0 to 7",
+                NAMES.join(", ")
+            )
+        })
 }
 
 /// What the kernel's command line asks of the manager.
@@ -286,7 +318,10 @@ mod tests {
         );
         assert_eq!(config.findings, Vec::<String>::new());
         assert!(config.strict && config.in_process);
-        assert_eq!((config.timeout_start, config.timeout_stop), (5_000_000, u64::MAX));
+        assert_eq!(
+            (config.timeout_start, config.timeout_stop),
+            (5_000_000, u64::MAX)
+        );
         assert_eq!(config.environment, ["A=1", "B=x y"]);
         assert_eq!(config.unit_path, ["/a", "/b", "/c"].map(PathBuf::from));
         assert_eq!((config.log_level, config.show_status), (4, Some(false)));
@@ -301,12 +336,25 @@ mod tests {
             b"[Manager]\nStrict=perhaps\nDefaultRestartSec=soon\nUnitPath=units\nColour=red\n\
               LogLevel=9\n[Other]\nA=b\nDefaultEnvironment\n",
         );
-        let lines: Vec<&str> =
-            config.findings.iter().filter_map(|text| text.split(": ").next()).collect();
+        let lines: Vec<&str> = config
+            .findings
+            .iter()
+            .filter_map(|text| text.split(": ").next())
+            .collect();
         for line in ["f:2", "f:3", "f:4", "f:5", "f:6", "f:8", "f:9"] {
-            assert!(lines.contains(&line), "{line} is not in {:?}", config.findings);
+            assert!(
+                lines.contains(&line),
+                "{line} is not in {:?}",
+                config.findings
+            );
         }
-        assert_eq!(Config { findings: Vec::new(), ..config }, Config::default());
+        assert_eq!(
+            Config {
+                findings: Vec::new(),
+                ..config
+            },
+            Config::default()
+        );
     }
 
     #[test]
@@ -317,12 +365,27 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         };
-        write("usr/lib/sysmaster/system.conf", "[Manager]\nStrict=yes\nLogLevel=0\n");
+        write(
+            "usr/lib/sysmaster/system.conf",
+            "[Manager]\nStrict=yes\nLogLevel=0\n",
+        );
         write("etc/sysmaster/system.conf", "[Manager]\nLogLevel=1\n");
-        write("usr/lib/sysmaster/system.conf.d/10-a.conf", "[Manager]\nLogLevel=2\n");
-        write("etc/sysmaster/system.conf.d/10-a.conf", "[Manager]\nLogLevel=3\n");
-        write("run/sysmaster/system.conf.d/05-b.conf", "[Manager]\nLogLevel=7\n");
-        write("etc/sysmaster/system.conf.d/99.txt", "[Manager]\nLogLevel=7\n");
+        write(
+            "usr/lib/sysmaster/system.conf.d/10-a.conf",
+            "[Manager]\nLogLevel=2\n",
+        );
+        write(
+            "etc/sysmaster/system.conf.d/10-a.conf",
+            "[Manager]\nLogLevel=3\n",
+        );
+        write(
+            "run/sysmaster/system.conf.d/05-b.conf",
+            "[Manager]\nLogLevel=7\n",
+        );
+        write(
+            "etc/sysmaster/system.conf.d/99.txt",
+            "[Manager]\nLogLevel=7\n",
+        );
         let config = Config::read(&root);
         assert_eq!((config.log_level, config.strict), (3, false));
         std::fs::remove_dir_all(root).unwrap();
@@ -343,7 +406,10 @@ mod tests {
         assert_eq!(unit("single").as_deref(), Some("rescue.target"));
         assert_eq!(unit("-b").as_deref(), Some("emergency.target"));
         assert_eq!(unit("systemd.unit=a.target").as_deref(), Some("a.target"));
-        assert_eq!(unit("s sysmaster.unit=b.target").as_deref(), Some("b.target"));
+        assert_eq!(
+            unit("s sysmaster.unit=b.target").as_deref(),
+            Some("b.target")
+        );
         assert_eq!(unit("sysmaster.unit="), None);
     }
 }

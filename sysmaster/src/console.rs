@@ -163,7 +163,11 @@ impl Console {
         }
         let pause = (pause * 2).min(LONGEST_WAIT);
         self.wait = Some((now + pause, pause));
-        let mut text = format!("{}, {} s", verb.as_str(), now.saturating_sub(since) / 1_000_000);
+        let mut text = format!(
+            "{}, {} s",
+            verb.as_str(),
+            now.saturating_sub(since) / 1_000_000
+        );
         match deadline {
             Some(end) if end != Micros::MAX && end > since => {
                 text.push_str(&format!(" of {} s", (end - since).div_ceil(1_000_000)));
@@ -217,34 +221,63 @@ pub fn push_seconds(text: &mut String, micros: Micros) {
 mod tests {
     use super::*;
 
-    const PLAIN: Style = Style { colour: false, quiet: false };
+    const PLAIN: Style = Style {
+        colour: false,
+        quiet: false,
+    };
 
     #[test]
     fn lines_of_a_unit() {
         let console = Console::new(PLAIN);
         let up = console
-            .changed("a.service", ActiveState::Activating, ActiveState::Active, "A", 310_000)
+            .changed(
+                "a.service",
+                ActiveState::Activating,
+                ActiveState::Active,
+                "A",
+                310_000,
+            )
             .unwrap();
         assert_eq!(up, "   up    a.service                    A (0.31 s)\r\n");
         let fail = console
-            .changed("a.service", ActiveState::Active, ActiveState::Failed, "exit-code", 1)
+            .changed(
+                "a.service",
+                ActiveState::Active,
+                ActiveState::Failed,
+                "exit-code",
+                1,
+            )
             .unwrap();
         assert_eq!(fail, "  FAIL   a.service                    exit-code\r\n");
         let reload = (ActiveState::Reloading, ActiveState::Active);
-        assert_eq!(console.changed("a.service", reload.0, reload.1, "A", 1), None);
+        assert_eq!(
+            console.changed("a.service", reload.0, reload.1, "A", 1),
+            None
+        );
     }
 
     #[test]
     fn quiet_shows_failures_only() {
-        let console = Console::new(Style { quiet: true, ..PLAIN });
+        let console = Console::new(Style {
+            quiet: true,
+            ..PLAIN
+        });
         let (from, up) = (ActiveState::Activating, ActiveState::Active);
         assert_eq!(console.changed("a.service", from, up, "A", 1), None);
-        assert!(console.changed("a.service", from, ActiveState::Failed, "A", 1).is_some());
+        assert!(
+            console
+                .changed("a.service", from, ActiveState::Failed, "A", 1)
+                .is_some()
+        );
     }
 
     #[test]
     fn colours_only_when_asked() {
-        let text = Console::new(Style { colour: true, ..PLAIN }).note("hello");
+        let text = Console::new(Style {
+            colour: true,
+            ..PLAIN
+        })
+        .note("hello");
         assert_eq!(text, "  \x1b[1m----\x1b[0m   hello\r\n");
         assert!(!Console::new(PLAIN).note("hello").contains('\x1b'));
     }
@@ -264,7 +297,13 @@ mod tests {
         console.set_waiting(1_000_000, true);
         assert_eq!(console.deadline(), Some(4_000_000));
         let mut ask = |now| {
-            console.waiting(now, "a.service", JobVerb::Start, 1_000_000, Some(91_000_000))
+            console.waiting(
+                now,
+                "a.service",
+                JobVerb::Start,
+                1_000_000,
+                Some(91_000_000),
+            )
         };
         assert_eq!(ask(3_999_999), None);
         assert_eq!(

@@ -7,7 +7,7 @@
 use crate::manager::Manager;
 use engine::api::{Effect, Input, JobId, Rejection, UnitId, Verdict};
 use platform::clock;
-use units::state::{ActiveState, JobResult, JobVerb};
+use units::state::{ActiveState, JobResult, JobVerb, Report};
 use units::wire::control::ErrorKind;
 use units::wire::helper::{Command, ToHelper};
 
@@ -26,22 +26,46 @@ impl Manager {
                 let stored = self.persist.forget_job(job);
                 self.stored(stored);
             }
-            Effect::Command { unit, invocation, seq, verb } => {
-                let Some(name) = self.name_of(unit) else { return };
+            Effect::Command {
+                unit,
+                invocation,
+                seq,
+                verb,
+            } => {
+                let Some(name) = self.name_of(unit) else {
+                    return;
+                };
                 let unit_type = String::from(crate::answers::type_of(&name));
                 if !self.need_helper(&unit_type) {
                     return;
                 }
-                let Some(index) = self.helpers.find(&unit_type) else { return };
-                if self.helpers.get(index).is_some_and(crate::helpers::Helper::synced) {
-                    let command = Command { unit: name, invocation, seq, verb };
+                let Some(index) = self.helpers.find(&unit_type) else {
+                    return;
+                };
+                if self
+                    .helpers
+                    .get(index)
+                    .is_some_and(crate::helpers::Helper::synced)
+                {
+                    let command = Command {
+                        unit: name,
+                        invocation,
+                        seq,
+                        verb,
+                    };
                     self.tell_helper(index, &ToHelper::Command(command));
                 }
             }
             Effect::Check { unit, seq } => self.check(unit, seq),
             Effect::Queued { ticket, job } => self.ticket_queued(ticket, job),
             Effect::Rejected { ticket, reason } => self.ticket_rejected(ticket, reason),
-            Effect::JobEnded { job, unit, verb, result, detail } => {
+            Effect::JobEnded {
+                job,
+                unit,
+                verb,
+                result,
+                detail,
+            } => {
                 self.job_ended(job, unit, verb, result, detail);
             }
             Effect::Changed { unit, from, to } => self.changed(unit, from, to),
@@ -56,15 +80,21 @@ impl Manager {
     /// since is lost if the manager dies now: people must know.
     fn stored(&mut self, result: std::io::Result<()>) {
         if let Err(error) = result {
-            self.log(2, "", &format!("the state store takes no more records: {error}"));
+            self.log(
+                2,
+                "",
+                &format!("the state store takes no more records: {error}"),
+            );
         }
     }
 
     /// Evaluates a unit's conditions and assertions.
     fn check(&mut self, unit: UnitId, seq: u64) {
         let info = self.info(unit);
-        let (conditions, asserts) =
-            (std::mem::take(&mut info.conditions), std::mem::take(&mut info.asserts));
+        let (conditions, asserts) = (
+            std::mem::take(&mut info.conditions),
+            std::mem::take(&mut info.asserts),
+        );
         let failed = self.loader.failed_condition(&conditions);
         let refused = self.loader.failed_condition(&asserts);
         let verdict = match (&failed, &refused) {
@@ -80,7 +110,9 @@ impl Manager {
 
     fn changed(&mut self, unit: UnitId, from: ActiveState, to: ActiveState) {
         let now = clock::now();
-        let Some(name) = self.name_of(unit) else { return };
+        let Some(name) = self.name_of(unit) else {
+            return;
+        };
         let info = self.info(unit);
         info.since = now;
         if matches!(to, ActiveState::Activating | ActiveState::Deactivating) {
@@ -88,10 +120,7 @@ impl Manager {
         }
         let took = if info.begun == 0 { 0 } else { now - info.begun };
         let text = match (to, &info.report) {
-            (ActiveState::Failed, Some(report)) if !report.detail.is_empty() => {
-                format!("{}: {}", report.result, report.detail)
-            }
-            (ActiveState::Failed, Some(report)) => report.result.clone(),
+            (ActiveState::Failed, Some(report)) => reason(report),
             _ => info.description.to_string(),
         };
         self.console.progress(now);
@@ -117,18 +146,23 @@ impl Manager {
         let name = self.name_of(unit).unwrap_or_default();
         let detail = self.why(unit, result, detail);
         if !result.is_success() && result != JobResult::Canceled {
-            let text = format!("{} job ended as {}: {detail}", verb.as_str(), result.as_str());
+            let text = format!(
+                "{} job ended as {}: {detail}",
+                verb.as_str(),
+                result.as_str()
+            );
             self.log(4, &name, text.trim_end_matches([':', ' ']));
             // A unit that failed has said so by its change of state.
             if !matches!(result, JobResult::Failed | JobResult::Timeout) {
-                let text = if detail.is_empty() { result.as_str() } else { &detail };
-                if let Some(line) = self.console.changed(
-                    &name,
-                    ActiveState::Inactive,
-                    ActiveState::Failed,
-                    text,
-                    0,
-                ) {
+                let text = if detail.is_empty() {
+                    result.as_str()
+                } else {
+                    &detail
+                };
+                if let Some(line) =
+                    self.console
+                        .changed(&name, ActiveState::Inactive, ActiveState::Failed, text, 0)
+                {
                     self.show(&line);
                 }
             }
@@ -145,12 +179,18 @@ impl Manager {
         let info = self.info(unit);
         match (&info.report, result) {
             (_, JobResult::Assert) => format!("{} does not hold", info.condition),
-            (Some(report), _) if !report.detail.is_empty() => {
-                format!("{}: {}", report.result, report.detail)
-            }
-            (Some(report), _) if report.result != "success" => report.result.clone(),
-            _ => detail,
+            (Some(report), _) => reason(report),
+            (None, _) => detail,
         }
+    }
+}
+
+/// Why a unit failed, as its helper says it.
+fn reason(report: &Report) -> String {
+    match (report.result.as_str(), report.detail.as_str()) {
+        ("" | "success", detail) => detail.into(),
+        (result, "") => result.into(),
+        (result, detail) => format!("{result}: {detail}"),
     }
 }
 
@@ -165,9 +205,13 @@ pub(crate) fn rejection(reason: Rejection) -> (ErrorKind, String) {
         Rejection::Contradiction(why) => (ErrorKind::Transaction, why),
         Rejection::Cycle(why) => (ErrorKind::Transaction, why),
         Rejection::Destructive(why) => (ErrorKind::Transaction, why),
-        Rejection::ShuttingDown => {
-            (ErrorKind::ShuttingDown, "the machine is going down, nothing new is started".into())
-        }
-        Rejection::Full => (ErrorKind::Busy, "there are more jobs queued than there is room".into()),
+        Rejection::ShuttingDown => (
+            ErrorKind::ShuttingDown,
+            "the machine is going down, nothing new is started".into(),
+        ),
+        Rejection::Full => (
+            ErrorKind::Busy,
+            "there are more jobs queued than there is room".into(),
+        ),
     }
 }

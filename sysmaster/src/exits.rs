@@ -83,7 +83,13 @@ impl Ledger {
         if wanted == 0 {
             self.remember(proc, status);
         }
-        self.entries.push_back(Entry { seq, proc, status, wanted, sent: 0 });
+        self.entries.push_back(Entry {
+            seq,
+            proc,
+            status,
+            wanted,
+            sent: 0,
+        });
     }
 
     /// Notes an exit that concerns no helper's unit (a helper's own), so that it is acknowledged
@@ -94,7 +100,10 @@ impl Ledger {
     }
 
     fn watcher(&self, proc: ProcId) -> Option<usize> {
-        self.watched.iter().find(|(known, _)| same(**known, proc)).map(|(_, helper)| *helper)
+        self.watched
+            .iter()
+            .find(|(known, _)| same(**known, proc))
+            .map(|(_, helper)| *helper)
     }
 
     fn remember(&mut self, proc: ProcId, status: i32) {
@@ -112,7 +121,12 @@ impl Ledger {
                 return Watched::Queued;
             }
         }
-        if let Some((_, status)) = self.recent.iter().rev().find(|(known, _)| same(*known, proc)) {
+        if let Some((_, status)) = self
+            .recent
+            .iter()
+            .rev()
+            .find(|(known, _)| same(*known, proc))
+        {
             return Watched::Ended(*status);
         }
         self.watched.insert(proc, helper);
@@ -122,7 +136,10 @@ impl Ledger {
     /// Whether this watch is still open.
     pub fn still_watched(&self, helper: usize, proc: ProcId) -> bool {
         self.watched.get(&proc) == Some(&helper)
-            && !self.entries.iter().any(|entry| entry.wanted != 0 && same(entry.proc, proc))
+            && !self
+                .entries
+                .iter()
+                .any(|entry| entry.wanted != 0 && same(entry.proc, proc))
     }
 
     /// It no longer does.
@@ -135,7 +152,10 @@ impl Ledger {
     /// The next exit to be sent to this helper, which is synced. Marked as sent.
     pub fn next_for(&mut self, helper: usize) -> Option<(ProcId, i32)> {
         let bit = bit(helper);
-        let entry = self.entries.iter_mut().find(|e| e.wanted & bit != 0 && e.sent & bit == 0)?;
+        let entry = self
+            .entries
+            .iter_mut()
+            .find(|e| e.wanted & bit != 0 && e.sent & bit == 0)?;
         entry.sent |= bit;
         Some((entry.proc, entry.status))
     }
@@ -190,7 +210,10 @@ impl Ledger {
 
     /// Exits somebody has still to take.
     pub fn held(&self) -> usize {
-        self.entries.iter().filter(|entry| entry.wanted != 0).count()
+        self.entries
+            .iter()
+            .filter(|entry| entry.wanted != 0)
+            .count()
     }
 }
 
@@ -199,7 +222,10 @@ mod tests {
     use super::*;
 
     fn p(pid: u32) -> ProcId {
-        ProcId { pid, start: u64::from(pid) * 10 }
+        ProcId {
+            pid,
+            start: u64::from(pid) * 10,
+        }
     }
 
     #[test]
@@ -209,7 +235,10 @@ mod tests {
         assert_eq!(ledger.acknowledge(), Some(1));
         assert_eq!(ledger.acknowledge(), None);
         assert_eq!(ledger.watch(0, p(5)), Watched::Ended(0x100));
-        assert_eq!(ledger.watch(0, ProcId { pid: 5, start: 51 }), Watched::Armed);
+        assert_eq!(
+            ledger.watch(0, ProcId { pid: 5, start: 51 }),
+            Watched::Armed
+        );
     }
 
     #[test]
@@ -221,7 +250,11 @@ mod tests {
         assert_eq!(ledger.next_for(0), Some((p(5), 9)));
         assert_eq!(ledger.next_for(0), None);
         ledger.lost(0);
-        assert_eq!(ledger.next_for(0), Some((p(5), 9)), "sent again on the next connection");
+        assert_eq!(
+            ledger.next_for(0),
+            Some((p(5), 9)),
+            "sent again on the next connection"
+        );
         ledger.exit_taken(0, p(5));
         assert_eq!(ledger.acknowledge(), Some(2));
         assert_eq!(ledger.held(), 0);

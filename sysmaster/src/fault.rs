@@ -8,9 +8,15 @@
 /// Something may happen here.
 #[cfg(feature = "fault-points")]
 pub fn point(name: &str) {
-    let Ok(wanted) = std::env::var("SYSMASTER_FAULT") else { return };
-    let Some((point, what)) = wanted.split_once(':') else { return };
-    let Some(once) = std::env::var_os("SYSMASTER_FAULT_ONCE") else { return };
+    let Ok(wanted) = std::env::var("SYSMASTER_FAULT") else {
+        return;
+    };
+    let Some((point, what)) = wanted.split_once(':') else {
+        return;
+    };
+    let Some(once) = std::env::var_os("SYSMASTER_FAULT_ONCE") else {
+        return;
+    };
     if point != name || std::fs::remove_file(once).is_err() {
         return;
     }

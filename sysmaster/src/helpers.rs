@@ -81,7 +81,12 @@ pub struct Debt {
 impl Debt {
     /// The answer to this ping, or `Hello` for 0, is owed until then.
     pub fn new(nonce: u64, due: Micros) -> Self {
-        Self { nonce, due, cpu: None, extended: false }
+        Self {
+            nonce,
+            due,
+            cpu: None,
+            extended: false,
+        }
     }
 }
 
@@ -194,9 +199,7 @@ impl Helper {
     }
 
     fn wants_ping(&self) -> bool {
-        self.asked
-            && self.debt.is_none()
-            && matches!(self.phase, Phase::Syncing | Phase::Synced)
+        self.asked && self.debt.is_none() && matches!(self.phase, Phase::Syncing | Phase::Synced)
     }
 
     /// It answered. Anything queued since the ping becomes the next debt.
@@ -225,7 +228,10 @@ impl Helper {
         self.asked = false;
         self.debt = None;
         self.reported = Vec::new();
-        if matches!(self.phase, Phase::Welcomed { .. } | Phase::Syncing | Phase::Synced) {
+        if matches!(
+            self.phase,
+            Phase::Welcomed { .. } | Phase::Syncing | Phase::Synced
+        ) {
             self.phase = Phase::Awaited;
         }
     }
@@ -253,12 +259,16 @@ impl Table {
 
     /// The index of a type that has an entry.
     pub fn find(&self, unit_type: &str) -> Option<usize> {
-        self.helpers.iter().position(|helper| helper.unit_type == unit_type)
+        self.helpers
+            .iter()
+            .position(|helper| helper.unit_type == unit_type)
     }
 
     /// The helper whose recorded process this is.
     pub fn by_proc(&self, proc: ProcId) -> Option<usize> {
-        self.helpers.iter().position(|helper| helper.proc == Some(proc))
+        self.helpers
+            .iter()
+            .position(|helper| helper.proc == Some(proc))
     }
 
     /// The same for a process of which init may not know the start time.
@@ -298,12 +308,19 @@ impl Table {
 
     /// The mask of those that may still adopt.
     pub fn absent(&self) -> u32 {
-        self.helpers.iter().enumerate().filter(|(_, h)| h.absent()).fold(0, |m, (n, _)| m | 1 << n)
+        self.helpers
+            .iter()
+            .enumerate()
+            .filter(|(_, h)| h.absent())
+            .fold(0, |m, (n, _)| m | 1 << n)
     }
 
     /// The next moment something is due of one of them.
     pub fn deadline(&self) -> Option<Micros> {
-        let debts = self.helpers.iter().filter_map(|h| h.debt.map(|debt| debt.due));
+        let debts = self
+            .helpers
+            .iter()
+            .filter_map(|h| h.debt.map(|debt| debt.due));
         let pauses = self.helpers.iter().filter_map(|h| match h.phase {
             Phase::Paused { until } => Some(until),
             _ => None,
@@ -314,19 +331,25 @@ impl Table {
 
 /// What init keeps for a helper and the manager hands over, in this order.
 pub fn memory_labels(unit_type: &str) -> [Label; 2] {
-    [init_wire::Kind::JOURNAL, init_wire::Kind::SLOTS].map(|kind| label_from_init(
-        init_wire::Label::of(kind, unit_type),
-    ))
+    [init_wire::Kind::JOURNAL, init_wire::Kind::SLOTS]
+        .map(|kind| label_from_init(init_wire::Label::of(kind, unit_type)))
 }
 
 /// A helper's label in init's words.
 pub fn label_to_init(label: Label) -> init_wire::Label {
-    init_wire::Label { kind: init_wire::Kind(label.kind), hash: label.hash, index: 0 }
+    init_wire::Label {
+        kind: init_wire::Kind(label.kind),
+        hash: label.hash,
+        index: 0,
+    }
 }
 
 /// And back.
 pub fn label_from_init(label: init_wire::Label) -> Label {
-    Label { kind: label.kind.0, hash: label.hash }
+    Label {
+        kind: label.kind.0,
+        hash: label.hash,
+    }
 }
 
 #[cfg(test)]
@@ -353,7 +376,10 @@ mod tests {
         helper.pong(99);
         assert!(helper.debt.is_some(), "not the answer to this ping");
         helper.pong(1);
-        assert!(helper.debt.is_none() && helper.wants_ping(), "what came later is owed next");
+        assert!(
+            helper.debt.is_none() && helper.wants_ping(),
+            "what came later is owed next"
+        );
         helper.close_batch(300);
         helper.pong(2);
         assert!(helper.debt.is_none() && !helper.wants_ping());
@@ -377,7 +403,11 @@ mod tests {
         let mut table = Table::default();
         let service = table.index("service").unwrap();
         let mount = table.index("mount").unwrap();
-        assert_eq!(table.absent(), 0, "a type without a process has nothing to adopt");
+        assert_eq!(
+            table.absent(),
+            0,
+            "a type without a process has nothing to adopt"
+        );
         table.get_mut(service).unwrap().phase = Phase::Awaited;
         table.get_mut(mount).unwrap().phase = Phase::Synced;
         assert_eq!(table.absent(), 1 << service);

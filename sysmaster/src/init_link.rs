@@ -60,7 +60,14 @@ impl InitLink {
         if let ToManager::Hello(hello) = frame {
             link.hello = hello;
         }
-        link.send(&FromManager::Hello { version: VERSION, build, epoch: link.hello.epoch }, None);
+        link.send(
+            &FromManager::Hello {
+                version: VERSION,
+                build,
+                epoch: link.hello.epoch,
+            },
+            None,
+        );
         Ok(link)
     }
 
@@ -192,7 +199,9 @@ impl InitLink {
     /// Who asked the question this label answers.
     pub fn asker(&mut self, label: Label) -> Asker {
         let found = self.asked.iter().position(|(known, _)| *known == label);
-        found.and_then(|at| self.asked.remove(at)).map_or(Asker::Nobody, |(_, asker)| asker)
+        found
+            .and_then(|at| self.asked.remove(at))
+            .map_or(Asker::Nobody, |(_, asker)| asker)
     }
 }
 
@@ -227,7 +236,13 @@ mod tests {
 
     fn open() -> (InitLink, OwnedFd) {
         let (ours, theirs) = socket::pair().unwrap();
-        say(&theirs, ToManager::Hello(Hello { epoch: 7, ..EMPTY_HELLO }));
+        say(
+            &theirs,
+            ToManager::Hello(Hello {
+                epoch: 7,
+                ..EMPTY_HELLO
+            }),
+        );
         (InitLink::open(ours, [1; 8]).unwrap(), theirs)
     }
 
@@ -236,7 +251,12 @@ mod tests {
         let (mut link, init) = open();
         assert_eq!(link.hello().epoch, 7);
         let label = Label::of(Kind::STATE, "manager");
-        let exit = Exit { seq: 1, pid: 5, start: 6, status: 0 };
+        let exit = Exit {
+            seq: 1,
+            pid: 5,
+            start: 6,
+            status: 0,
+        };
         say(&init, ToManager::Exited(exit));
         say(&init, ToManager::NotFound { label });
         assert!(link.fetch_now(label).unwrap().is_none());
@@ -249,7 +269,10 @@ mod tests {
         let (mut link, init) = open();
         socket::send(&init, &[0xff; 40], &[init.as_fd()]).unwrap();
         say(&init, ToManager::Ping { nonce: 3 });
-        assert!(matches!(link.take(), Some((ToManager::Ping { nonce: 3 }, None))));
+        assert!(matches!(
+            link.take(),
+            Some((ToManager::Ping { nonce: 3 }, None))
+        ));
         drop(init);
         assert!(link.take().is_none());
         assert!(link.lost());

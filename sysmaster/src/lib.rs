@@ -35,7 +35,7 @@
 //! | [`config`], [`loader`], [`install`] | settings; unit files; enabling them |
 //! | [`persist`], [`boot`] | state store; boot and shutdown |
 //! | [`init_link`], [`relay`], [`exits`] | the channel to init and what comes over it |
-//! | [`helpers`], [`contact`], [`backoff`] | the helpers |
+//! | [`helpers`], [`lifecycle`], [`contact`], [`backoff`] | the helpers: table, processes, talk, pauses |
 //! | [`load`], [`effects`] | units into the engine; decisions out of it |
 //! | [`server`], [`client`], [`requests`], [`answers`] | control and public socket |
 //! | [`console`], [`log`] | what people see |
@@ -53,6 +53,7 @@ pub mod fault;
 pub mod helpers;
 pub mod init_link;
 pub mod install;
+pub mod lifecycle;
 pub mod load;
 pub mod loader;
 pub mod log;
@@ -62,6 +63,8 @@ pub mod relay;
 pub mod requests;
 pub mod server;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsString;
 
@@ -90,7 +93,10 @@ pub fn main(arguments: Vec<OsString>) -> i32 {
             "this is the manager, which init (PID 1) starts with a socket to talk to; to look at \
              a running system or change it, use sctl",
         ),
-        _ => usage(&format!("found {}, expected --init-fd NUMBER", words.join(" "))),
+        _ => usage(&format!(
+            "found {}, expected --init-fd NUMBER",
+            words.join(" ")
+        )),
     }
 }
 

@@ -56,7 +56,10 @@ impl Manager {
 
     /// Gives the engine a unit at once, so that it has an id.
     fn engine_id(&mut self, spec: &UnitSpec, backing: Backing) -> UnitId {
-        self.inputs.push_back(Input::Loaded { spec: Box::new(spec.clone()), backing });
+        self.inputs.push_back(Input::Loaded {
+            spec: Box::new(spec.clone()),
+            backing,
+        });
         self.pump();
         self.engine.intern(&spec.id)
     }
@@ -81,7 +84,10 @@ impl Manager {
         files: &[String],
         findings: &[Finding],
     ) -> bool {
-        let lines = findings.iter().map(|finding| describe(finding, files)).collect();
+        let lines = findings
+            .iter()
+            .map(|finding| describe(finding, files))
+            .collect();
         let recovery = self.boot.recovery && self.recovered == 0;
         let info = self.info(id);
         let fresh = !info.loaded && !recovery;
@@ -99,7 +105,11 @@ impl Manager {
     fn report_findings(&mut self, id: UnitId, name: &str) {
         let info = self.info(id);
         let mut lines: Vec<String> = info.findings.clone();
-        lines.extend(info.unsupported.iter().map(|line| format!("{line} is not carried out yet")));
+        lines.extend(
+            info.unsupported
+                .iter()
+                .map(|line| format!("{line} is not carried out yet")),
+        );
         for line in lines {
             self.log(4, name, &line);
         }
@@ -107,7 +117,9 @@ impl Manager {
 
     /// Sends a unit's own sections to its helper, or keeps them until there is contact.
     fn send_load(&mut self, spec: &UnitSpec, files: Vec<String>, entries: Vec<RawEntry>) {
-        let Some(index) = self.helpers.find(spec.id.unit_type()) else { return };
+        let Some(index) = self.helpers.find(spec.id.unit_type()) else {
+            return;
+        };
         let source = UnitSource {
             unit: spec.id.as_str().into(),
             files,
@@ -120,7 +132,9 @@ impl Manager {
             self.log(3, spec.id.as_str(), text);
             return;
         };
-        let Some(helper) = self.helpers.get_mut(index) else { return };
+        let Some(helper) = self.helpers.get_mut(index) else {
+            return;
+        };
         match &mut helper.preload {
             Some(frames) => frames.push(bytes),
             None => {
@@ -156,8 +170,12 @@ impl Manager {
         implied: &[Implied],
         can_reload: bool,
     ) {
-        let Ok(name) = UnitName::new(unit) else { return };
-        let Some(id) = self.engine.find(&name).map(|view| view.id) else { return };
+        let Ok(name) = UnitName::new(unit) else {
+            return;
+        };
+        let Some(id) = self.engine.find(&name).map(|view| view.id) else {
+            return;
+        };
         let recovery = self.boot.recovery && self.recovered == 0;
         let info = self.info(id);
         let fresh = !info.checked && !recovery;
@@ -193,20 +211,29 @@ impl Manager {
             spec.load = LoadState::BadSetting { reason };
         }
         for item in implied {
-            let Some(kind) = DepKind::from_key(&item.key) else { continue };
+            let Some(kind) = DepKind::from_key(&item.key) else {
+                continue;
+            };
             if let Ok(other) = UnitName::new(&item.value) {
                 spec.add_dep(kind, other);
             }
         }
         spec.tidy();
-        self.inputs.push_back(Input::Loaded { spec: Box::new(spec), backing: Backing::Helper });
+        self.inputs.push_back(Input::Loaded {
+            spec: Box::new(spec),
+            backing: Backing::Helper,
+        });
     }
 
     /// A helper says what a unit is now.
     pub(crate) fn on_report(&mut self, index: usize, mut report: Report) {
         let name = std::mem::take(&mut report.unit);
-        let Ok(name) = UnitName::new(&name) else { return };
-        let Some(helper) = self.helpers.get(index) else { return };
+        let Ok(name) = UnitName::new(&name) else {
+            return;
+        };
+        let Some(helper) = self.helpers.get(index) else {
+            return;
+        };
         if helper.unit_type != name.unit_type() {
             let text = format!("the helper for .{} units speaks of it", helper.unit_type);
             self.log(4, name.as_str(), &text);
@@ -216,8 +243,14 @@ impl Manager {
         if self.engine.find(&name).is_none() {
             self.load_unit(&name);
         }
-        let Some(unit) = self.engine.find(&name).map(|view| view.id) else { return };
-        if let Some(helper) = self.helpers.get_mut(index).filter(|helper| !helper.synced()) {
+        let Some(unit) = self.engine.find(&name).map(|view| view.id) else {
+            return;
+        };
+        if let Some(helper) = self
+            .helpers
+            .get_mut(index)
+            .filter(|helper| !helper.synced())
+        {
             helper.reported.push(unit);
         }
         let observed = engine::api::Observed {
@@ -236,14 +269,18 @@ impl Manager {
 
     /// Reads all unit files again (`daemon-reload`).
     pub(crate) fn reload(&mut self) {
-        self.config = crate::config::Config::read(std::path::Path::new("/"));
+        self.config = crate::config::Config::read(&self.root);
         self.log.set_level(self.config.log_level);
         for finding in std::mem::take(&mut self.config.findings) {
             self.log(4, "", &finding);
         }
         self.loader.reset(&self.config.unit_path);
-        let names: Vec<UnitName> =
-            self.engine.units().filter(|unit| unit.load.is_some()).map(|unit| unit.name.clone()).collect();
+        let names: Vec<UnitName> = self
+            .engine
+            .units()
+            .filter(|unit| unit.load.is_some())
+            .map(|unit| unit.name.clone())
+            .collect();
         let count = names.len();
         for name in names {
             let id = self.engine.intern(&name);
@@ -287,6 +324,9 @@ mod tests {
         };
         assert_eq!(in_slice("-.slice"), "a.service");
         assert_eq!(in_slice("system.slice"), "system.slice/a.service");
-        assert_eq!(in_slice("a-b-c.slice"), "a.slice/a-b.slice/a-b-c.slice/a.service");
+        assert_eq!(
+            in_slice("a-b-c.slice"),
+            "a.slice/a-b.slice/a-b-c.slice/a.service"
+        );
     }
 }

@@ -16,7 +16,7 @@ const EACH: Micros = 50_000;
 /// The log.
 #[derive(Debug)]
 pub struct Log {
-    kernel: KernelLog,
+    kernel: Option<KernelLog>,
     level: u8,
     bucket: Bucket,
 }
@@ -47,10 +47,19 @@ impl Bucket {
 }
 
 impl Log {
-    /// Opens the log. Messages less urgent than `level` (0 to 7) are dropped.
-    pub fn open(level: u8) -> Self {
-        let bucket = Bucket { left: BURST, filled: clock::now(), dropped: 0 };
-        Self { kernel: KernelLog::open(), level, bucket }
+    /// Opens the log. Messages less urgent than `level` (0 to 7) are dropped; all are if `speak` is
+    /// false.
+    pub fn open(level: u8, speak: bool) -> Self {
+        let bucket = Bucket {
+            left: BURST,
+            filled: clock::now(),
+            dropped: 0,
+        };
+        Self {
+            kernel: speak.then(KernelLog::open),
+            level,
+            bucket,
+        }
     }
 
     /// Changes the level.
@@ -60,18 +69,21 @@ impl Log {
 
     /// Writes a line, with the unit it concerns if it is not empty.
     pub fn write(&mut self, level: u8, unit: &str, text: &str) {
+        let Some(kernel) = &self.kernel else { return };
         if level > self.level {
             return;
         }
-        let Some(dropped) = self.bucket.take(clock::now(), level <= 3) else { return };
+        let Some(dropped) = self.bucket.take(clock::now(), level <= 3) else {
+            return;
+        };
         if dropped > 0 {
             let line = format!("{dropped} messages were dropped: more than 20 a second");
-            self.kernel.write(4, "sysmaster", &line);
+            kernel.write(4, "sysmaster", &line);
         }
         if unit.is_empty() {
-            self.kernel.write(level, "sysmaster", text);
+            kernel.write(level, "sysmaster", text);
         } else {
-            self.kernel.write(level, "sysmaster", &format!("{unit}: {text}"));
+            kernel.write(level, "sysmaster", &format!("{unit}: {text}"));
         }
     }
 }
@@ -82,8 +94,14 @@ mod tests {
 
     #[test]
     fn a_flood_is_cut_and_counted() {
-        let mut bucket = Bucket { left: BURST, filled: 0, dropped: 0 };
-        let written = (0..1000).filter(|_| bucket.take(0, false).is_some()).count() as u64;
+        let mut bucket = Bucket {
+            left: BURST,
+            filled: 0,
+            dropped: 0,
+        };
+        let written = (0..1000)
+            .filter(|_| bucket.take(0, false).is_some())
+            .count() as u64;
         assert_eq!(written, BURST);
         assert_eq!(bucket.take(0, true), Some(800), "errors are always written");
         assert_eq!(bucket.take(EACH, false), Some(0));

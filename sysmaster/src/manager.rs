@@ -20,6 +20,7 @@ use engine::api::{Effect, Input, UnitId};
 use platform::poll::{Event, Poller, Ready};
 use platform::{clock, random};
 use std::collections::VecDeque;
+use std::io;
 use std::path::PathBuf;
 use units::spec::Condition;
 use units::state::{Micros, Report};
@@ -133,7 +134,7 @@ pub struct Manager {
     pub(crate) listeners: Listeners,
     pub(crate) server: Server,
     pub(crate) console: Console,
-    pub(crate) screen: platform::console::Console,
+    pub(crate) screen: Option<platform::console::Console>,
     pub(crate) log: Log,
     pub(crate) boot: Boot,
     pub(crate) units: Infos,
@@ -147,6 +148,8 @@ pub struct Manager {
     pub(crate) more_from_init: bool,
     /// Where the helpers' executables are.
     pub(crate) helper_dir: PathBuf,
+    /// Below which unit files and settings are.
+    pub(crate) root: PathBuf,
     /// The directory of our cgroups, or empty.
     pub(crate) cgroup_root: String,
     /// Epoch init gave us.
@@ -165,35 +168,44 @@ pub struct Manager {
 impl Manager {
     /// Runs until it is to be replaced. Returns the exit status: 0 asks init for a new manager.
     pub fn run(&mut self) -> i32 {
-        let mut events: Vec<Event> = Vec::new();
         self.read_init();
         self.turn();
         loop {
             if let Some(status) = self.ending() {
                 return status;
             }
-            let deadline = if self.more_from_init { Some(1) } else { self.deadline() };
-            events.clear();
-            if let Err(error) = self.poller.wait(deadline, &mut events) {
+            if let Err(error) = self.wait(self.deadline()) {
                 self.log(2, "", &format!("waiting for events failed: {error}"));
                 return 1;
             }
-            // Our children first: see `read_init` for why.
-            if events.contains(&Event::Children) {
-                self.reap_children();
-            }
-            for event in &events {
-                match event {
-                    Event::Ready(ready) => self.on_ready(*ready),
-                    Event::Signal(signal) => self.on_own_signal(*signal),
-                    Event::Children => {}
-                }
-            }
-            if self.more_from_init {
-                self.read_init();
-            }
             self.turn();
         }
+    }
+
+    /// Sleeps until something happens or boot time `deadline`, and takes what there is.
+    pub(crate) fn wait(&mut self, deadline: Option<Micros>) -> io::Result<()> {
+        let deadline = if self.more_from_init {
+            Some(1)
+        } else {
+            deadline
+        };
+        let mut events: Vec<Event> = Vec::new();
+        self.poller.wait(deadline, &mut events)?;
+        // Our children first: see `read_init` for why.
+        if events.contains(&Event::Children) {
+            self.reap_children();
+        }
+        for event in &events {
+            match event {
+                Event::Ready(ready) => self.on_ready(*ready),
+                Event::Signal(signal) => self.on_own_signal(*signal),
+                Event::Children => {}
+            }
+        }
+        if self.more_from_init {
+            self.read_init();
+        }
+        Ok(())
     }
 
     /// The second half of a turn: everything that follows from what was taken.
@@ -217,7 +229,11 @@ impl Manager {
 
     fn ending(&mut self) -> Option<i32> {
         if self.init.as_ref().is_some_and(InitLink::lost) {
-            self.log(2, "", "init has closed its connection: this manager is not wanted any more");
+            self.log(
+                2,
+                "",
+                "init has closed its connection: this manager is not wanted any more",
+            );
             return Some(1);
         }
         if self.fenced {
@@ -264,7 +280,8 @@ impl Manager {
     pub(crate) fn pump(&mut self) {
         let mut effects: Vec<Effect> = Vec::new();
         while let Some(input) = self.inputs.pop_front() {
-            self.engine.step(clock::now(), input, &mut random::bits128, &mut effects);
+            self.engine
+                .step(clock::now(), input, &mut random::bits128, &mut effects);
             for effect in effects.drain(..) {
                 self.carry_out(effect);
             }
@@ -283,7 +300,9 @@ impl Manager {
 
     /// Writes a line to the console, if there is one and lines are wanted.
     pub(crate) fn show(&mut self, line: &str) {
-        self.screen.write(line.as_bytes());
+        if let Some(screen) = &self.screen {
+            screen.write(line.as_bytes());
+        }
     }
 
     fn flush_init(&mut self) {
@@ -302,7 +321,10 @@ impl Manager {
                 let text = format!(
                     "manager {} has taken over after {took} ms: {} units known",
                     self.epoch,
-                    self.engine.units().filter(|unit| unit.load.is_some()).count()
+                    self.engine
+                        .units()
+                        .filter(|unit| unit.load.is_some())
+                        .count()
                 );
                 self.log(5, "", &text);
             }

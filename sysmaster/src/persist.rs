@@ -95,7 +95,10 @@ impl Persist {
     /// The store an earlier manager left.
     pub fn open(memory: Memory) -> io::Result<Self> {
         let (store, found) = Store::recover(memory, LARGEST).map_err(refused)?;
-        Ok(Self { store, damaged: found.damaged + usize::from(found.reset) })
+        Ok(Self {
+            store,
+            damaged: found.damaged + usize::from(found.reset),
+        })
     }
 
     /// A descriptor for init to keep.
@@ -105,14 +108,19 @@ impl Persist {
 
     /// Reads everything.
     pub fn recover(&self) -> Recovered {
-        let mut found = Recovered { unreadable: self.damaged, ..Recovered::default() };
+        let mut found = Recovered {
+            unreadable: self.damaged,
+            ..Recovered::default()
+        };
         for entry in self.store.records() {
             let bytes: &[u8] = &entry.payload;
             let read = match entry.kind {
                 kind::UNIT | kind::JOB | kind::ENGINE => {
                     postcard::from_bytes(bytes).map(|record| found.records.push(record))
                 }
-                kind::HELPER => postcard::from_bytes(bytes).map(|record| found.helpers.push(record)),
+                kind::HELPER => {
+                    postcard::from_bytes(bytes).map(|record| found.helpers.push(record))
+                }
                 kind::BOOT => postcard::from_bytes(bytes).map(|record| found.boot = Some(record)),
                 _ => Ok(()),
             };
@@ -122,7 +130,9 @@ impl Persist {
     }
 
     fn put(&mut self, kind: u16, key: u64, payload: &[u8]) -> io::Result<()> {
-        self.store.put(kind, PAYLOAD, key, payload).map_err(refused)?;
+        self.store
+            .put(kind, PAYLOAD, key, payload)
+            .map_err(refused)?;
         crate::fault::point("after-record");
         Ok(())
     }
@@ -151,7 +161,10 @@ impl Persist {
 
     /// Stores which process is the helper of a type.
     pub fn helper(&mut self, unit_type: &str, proc: ProcId) -> io::Result<()> {
-        let record = HelperRecord { unit_type: unit_type.into(), proc };
+        let record = HelperRecord {
+            unit_type: unit_type.into(),
+            proc,
+        };
         self.put(kind::HELPER, hash(unit_type), &encode(&record)?)
     }
 
@@ -191,17 +204,34 @@ mod tests {
     fn what_is_stored_is_found_by_the_next_manager() {
         let mut persist = Persist::create(Path::new("/tmp")).unwrap();
         let proc = ProcId { pid: 7, start: 8 };
-        let boot = BootRecord { target: "a.target".into(), started: 5, ..BootRecord::default() };
+        let boot = BootRecord {
+            target: "a.target".into(),
+            started: 5,
+            ..BootRecord::default()
+        };
         persist.record(&job(1)).unwrap();
         persist.record(&job(2)).unwrap();
         persist.forget_job(JobId(1)).unwrap();
-        persist.record(&Record::Engine(EngineRecord { last_job: 2, ..Default::default() })).unwrap();
-        persist.helper("service", ProcId { pid: 1, start: 1 }).unwrap();
+        persist
+            .record(&Record::Engine(EngineRecord {
+                last_job: 2,
+                ..Default::default()
+            }))
+            .unwrap();
+        persist
+            .helper("service", ProcId { pid: 1, start: 1 })
+            .unwrap();
         persist.helper("service", proc).unwrap();
         persist.boot(&boot).unwrap();
         let found = reopened(&persist);
         assert_eq!(found.boot, Some(boot));
-        assert_eq!(found.helpers, [HelperRecord { unit_type: "service".into(), proc }]);
+        assert_eq!(
+            found.helpers,
+            [HelperRecord {
+                unit_type: "service".into(),
+                proc
+            }]
+        );
         assert_eq!(found.records.len(), 2);
         assert!(found.records.contains(&job(2)));
         assert_eq!(found.unreadable, 0);

@@ -27,7 +27,10 @@ impl Manager {
                 frames.push(frame);
             }
         }
-        if frames.iter().any(|(frame, _)| matches!(frame, ToManager::Exited(_))) {
+        if frames
+            .iter()
+            .any(|(frame, _)| matches!(frame, ToManager::Exited(_)))
+        {
             for index in 0..self.helpers.len() {
                 self.read_helper(index);
             }
@@ -43,7 +46,10 @@ impl Manager {
     fn on_init(&mut self, frame: ToManager, fd: Option<OwnedFd>) {
         match frame {
             ToManager::Exited(exit) => {
-                let proc = ProcId { pid: exit.pid, start: exit.start };
+                let proc = ProcId {
+                    pid: exit.pid,
+                    start: exit.start,
+                };
                 self.on_exited(exit.seq, proc, exit.status);
             }
             ToManager::Discarded { count } => {
@@ -78,7 +84,11 @@ impl Manager {
             ToManager::Ping { nonce } => self.tell_init(&FromManager::Pong { nonce }),
             ToManager::Failed { request, errno } => {
                 let error = std::io::Error::from_raw_os_error(errno);
-                self.log(3, "", &format!("init could not do what was asked ({request:?}): {error}"));
+                self.log(
+                    3,
+                    "",
+                    &format!("init could not do what was asked ({request:?}): {error}"),
+                );
             }
             ToManager::Hello(_)
             | ToManager::Listed { .. }
@@ -100,13 +110,18 @@ impl Manager {
         frame: impl FnOnce(units::wire::helper::Label) -> ToHelper,
         fd: Option<OwnedFd>,
     ) {
-        let asker = self.init.as_mut().map_or(Asker::Nobody, |init| init.asker(label));
+        let asker = self
+            .init
+            .as_mut()
+            .map_or(Asker::Nobody, |init| init.asker(label));
         let (index, generation, memory) = match asker {
             Asker::Nobody => return,
             Asker::Helper(index, generation) => (index, generation, false),
             Asker::Memory(index, generation) => (index, generation, true),
         };
-        let Some(helper) = self.helpers.get_mut(index) else { return };
+        let Some(helper) = self.helpers.get_mut(index) else {
+            return;
+        };
         if helper.generation != generation {
             return;
         }
@@ -157,7 +172,11 @@ impl Manager {
 
     /// Sends the exits a helper has to take and has not got yet.
     pub(crate) fn send_exits(&mut self, index: usize) {
-        if !self.helpers.get(index).is_some_and(crate::helpers::Helper::synced) {
+        if !self
+            .helpers
+            .get(index)
+            .is_some_and(crate::helpers::Helper::synced)
+        {
             return;
         }
         while let Some((proc, status)) = self.exits.next_for(index) {

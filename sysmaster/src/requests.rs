@@ -37,8 +37,20 @@ impl Manager {
             }
             Request::ListUnits { patterns, all } => {
                 check_patterns(&patterns)?;
-                let rest = self.engine.units().map(|view| view.id).collect::<Vec<_>>().into_iter();
-                self.begin_answer(serial, Answer::Units { rest, patterns, all });
+                let rest = self
+                    .engine
+                    .units()
+                    .map(|view| view.id)
+                    .collect::<Vec<_>>()
+                    .into_iter();
+                self.begin_answer(
+                    serial,
+                    Answer::Units {
+                        rest,
+                        patterns,
+                        all,
+                    },
+                );
             }
             Request::ListJobs => {
                 let jobs = self.job_lines().into_iter().map(Reply::Job).collect();
@@ -49,14 +61,22 @@ impl Manager {
                 let Some((detail, findings)) = self.detail(id) else {
                     return Err((ErrorKind::NotFound, format!("{unit} is not loaded")));
                 };
-                self.say(serial, vec![Reply::Detail(detail), Reply::Findings(findings)]);
+                self.say(
+                    serial,
+                    vec![Reply::Detail(detail), Reply::Findings(findings)],
+                );
             }
             Request::Dependencies { unit, reverse, all } => {
                 let id = self.known_unit(serial, &unit)?;
                 let edges = self.dependency_tree(id, reverse, all);
                 self.say(serial, edges);
             }
-            Request::Jobs { verb, units, mode, wait } => {
+            Request::Jobs {
+                verb,
+                units,
+                mode,
+                wait,
+            } => {
                 self.queue_jobs(serial, verb, &units, mode, wait)?;
             }
             Request::Cancel { jobs } => self.cancel_jobs(serial, &jobs)?,
@@ -91,7 +111,9 @@ impl Manager {
 
     /// Goes on with the answer that is under way, as far as the client's queue has room.
     pub(crate) fn go_on(&mut self, serial: u32) {
-        let Some(client) = self.server.client(serial) else { return };
+        let Some(client) = self.server.client(serial) else {
+            return;
+        };
         let mut answer = std::mem::take(&mut client.answer);
         let done = match &mut answer {
             Answer::Idle => return,
@@ -104,7 +126,11 @@ impl Manager {
                     None => break true,
                 }
             },
-            Answer::Units { rest, patterns, all } => self.go_on_units(serial, rest, patterns, *all),
+            Answer::Units {
+                rest,
+                patterns,
+                all,
+            } => self.go_on_units(serial, rest, patterns, *all),
             Answer::Jobs(jobs) => self.go_on_jobs(serial, jobs),
         };
         if let Some(client) = self.server.client(serial) {
@@ -125,7 +151,9 @@ impl Manager {
     ) -> bool {
         for unit in rest {
             let line = self.unit_line(unit);
-            let Some(client) = self.server.client(serial) else { return true };
+            let Some(client) = self.server.client(serial) else {
+                return true;
+            };
             if let Some(line) = line.filter(|line| answers::wanted(line, patterns, all)) {
                 client.push(&Reply::Unit(line));
             }
@@ -149,8 +177,17 @@ impl Manager {
         let now = clock::now();
         if now >= jobs.note_at {
             jobs.note_at = now + NOTE_EVERY;
-            let lines = jobs.jobs.iter().take(16).filter_map(|job| self.job_line(*job)).collect();
-            if let Some(client) = self.server.client(serial).filter(|c| c.waiting() < LOW_WATER) {
+            let lines = jobs
+                .jobs
+                .iter()
+                .take(16)
+                .filter_map(|job| self.job_line(*job))
+                .collect();
+            if let Some(client) = self
+                .server
+                .client(serial)
+                .filter(|c| c.waiting() < LOW_WATER)
+            {
                 client.push(&Reply::Waiting(lines));
             }
         }
@@ -160,9 +197,16 @@ impl Manager {
     /// The unit a client names, loaded if need be. The public socket loads nothing.
     fn known_unit(&mut self, serial: u32, unit: &str) -> Result<UnitId, Refusal> {
         let name = unit_name(unit)?;
-        let control = self.server.client(serial).is_some_and(|client| client.control);
+        let control = self
+            .server
+            .client(serial)
+            .is_some_and(|client| client.control);
         let known = |manager: &Self| {
-            manager.engine.find(&name).filter(|view| view.load.is_some()).map(|view| view.id)
+            manager
+                .engine
+                .find(&name)
+                .filter(|view| view.load.is_some())
+                .map(|view| view.id)
         };
         if known(self).is_none() && control {
             self.load_unit(&name);
@@ -182,7 +226,10 @@ impl Manager {
         wait: bool,
     ) -> Result<(), Refusal> {
         check_count(units)?;
-        let names = units.iter().map(|unit| unit_name(unit)).collect::<Result<Vec<_>, _>>()?;
+        let names = units
+            .iter()
+            .map(|unit| unit_name(unit))
+            .collect::<Result<Vec<_>, _>>()?;
         for name in &names {
             self.load_for(name);
         }
@@ -192,10 +239,20 @@ impl Manager {
             tickets.push((ticket, String::from(name.as_str())));
         }
         let note_at = clock::now() + NOTE_EVERY;
-        let asked = Awaited { tickets: tickets.clone(), wait, note_at, ..Awaited::default() };
+        let asked = Awaited {
+            tickets: tickets.clone(),
+            wait,
+            note_at,
+            ..Awaited::default()
+        };
         self.begin_answer(serial, Answer::Jobs(asked));
         for (name, (ticket, _)) in names.into_iter().zip(tickets) {
-            self.inputs.push_back(Input::Enqueue { ticket, unit: name, verb, mode });
+            self.inputs.push_back(Input::Enqueue {
+                ticket,
+                unit: name,
+                verb,
+                mode,
+            });
         }
         self.pump();
         Ok(())
@@ -207,12 +264,21 @@ impl Manager {
             self.own_ticket_queued(ticket, job);
             return;
         }
-        let Some(client) = self.server.redeem(ticket) else { return };
-        let Answer::Jobs(jobs) = &mut client.answer else { return };
-        let Some(at) = jobs.tickets.iter().position(|(known, _)| *known == ticket) else { return };
+        let Some(client) = self.server.redeem(ticket) else {
+            return;
+        };
+        let Answer::Jobs(jobs) = &mut client.answer else {
+            return;
+        };
+        let Some(at) = jobs.tickets.iter().position(|(known, _)| *known == ticket) else {
+            return;
+        };
         let (_, unit) = jobs.tickets.remove(at);
         jobs.jobs.extend(job);
-        client.push(&Reply::Queued { unit, job: job.map_or(0, |job| job.0) });
+        client.push(&Reply::Queued {
+            unit,
+            job: job.map_or(0, |job| job.0),
+        });
     }
 
     /// The engine has refused it. The answer ends with that; jobs already queued stay.
@@ -234,7 +300,9 @@ impl Manager {
         if let Some(job) = jobs.iter().find(|job| !known.contains(&JobId(**job))) {
             return Err((ErrorKind::NotFound, format!("there is no job {job}")));
         }
-        let chosen = known.iter().filter(|job| jobs.is_empty() || jobs.contains(&job.0));
+        let chosen = known
+            .iter()
+            .filter(|job| jobs.is_empty() || jobs.contains(&job.0));
         for job in chosen {
             self.inputs.push_back(Input::Cancel { job: *job });
         }
@@ -253,21 +321,27 @@ impl Manager {
         let Some(view) = self.engine.unit(id) else {
             return Err((ErrorKind::NotFound, format!("{unit} is not loaded")));
         };
-        let (name, invocation, seq) =
-            (view.name.as_str().to_owned(), view.invocation, view.seq);
+        let (name, invocation, seq) = (view.name.as_str().to_owned(), view.invocation, view.seq);
         if invocation == Invocation::default() {
             return Err((ErrorKind::Unsupported, format!("{name} has no processes")));
         }
         let index = self.helpers.find(answers::type_of(&name));
         let synced = |index: &usize| {
-            self.helpers.get(*index).is_some_and(crate::helpers::Helper::synced)
+            self.helpers
+                .get(*index)
+                .is_some_and(crate::helpers::Helper::synced)
         };
         let Some(index) = index.filter(synced) else {
             let message = format!("the helper of {name} is not in contact at the moment");
             return Err((ErrorKind::Busy, message));
         };
         let verb = Verb::Kill { whom, signal };
-        let command = Command { unit: name, invocation, seq, verb };
+        let command = Command {
+            unit: name,
+            invocation,
+            seq,
+            verb,
+        };
         self.tell_helper(index, &ToHelper::Command(command));
         self.say(serial, Vec::new());
         Ok(())

@@ -76,7 +76,9 @@ impl Server {
 
     /// A client.
     pub fn client(&mut self, serial: u32) -> Option<&mut Client> {
-        self.clients.get_mut(&serial).map(|connection| &mut connection.client)
+        self.clients
+            .get_mut(&serial)
+            .map(|connection| &mut connection.client)
     }
 
     /// The serial numbers of all clients.
@@ -86,15 +88,20 @@ impl Server {
 
     /// Whether nothing waits to be sent.
     pub fn idle(&self) -> bool {
-        self.clients.values().all(|connection| connection.client.waiting() == 0)
+        self.clients
+            .values()
+            .all(|connection| connection.client.waiting() == 0)
     }
 
     /// When a client is to hear of the jobs it waits for.
     pub fn deadline(&self) -> Option<Micros> {
-        let waits = self.clients.values().filter_map(|connection| match &connection.client.answer {
-            Answer::Jobs(jobs) if jobs.wait && !jobs.jobs.is_empty() => Some(jobs.note_at),
-            _ => None,
-        });
+        let waits =
+            self.clients
+                .values()
+                .filter_map(|connection| match &connection.client.answer {
+                    Answer::Jobs(jobs) if jobs.wait && !jobs.jobs.is_empty() => Some(jobs.note_at),
+                    _ => None,
+                });
         waits.min()
     }
 
@@ -109,11 +116,20 @@ impl Server {
     ) {
         for connection in self.clients.values_mut() {
             let client = &mut connection.client;
-            let Answer::Jobs(jobs) = &mut client.answer else { continue };
-            let Some(at) = jobs.jobs.iter().position(|waited| *waited == job) else { continue };
+            let Answer::Jobs(jobs) = &mut client.answer else {
+                continue;
+            };
+            let Some(at) = jobs.jobs.iter().position(|waited| *waited == job) else {
+                continue;
+            };
             jobs.jobs.remove(at);
             let (unit, detail) = (unit.to_owned(), detail.to_owned());
-            client.push(&Reply::Ended { unit, verb, result, detail });
+            client.push(&Reply::Ended {
+                unit,
+                verb,
+                result,
+                detail,
+            });
         }
     }
 
@@ -134,7 +150,10 @@ impl Server {
     }
 
     fn controls(&self) -> usize {
-        self.clients.values().filter(|connection| connection.client.control).count()
+        self.clients
+            .values()
+            .filter(|connection| connection.client.control)
+            .count()
     }
 }
 
@@ -142,8 +161,11 @@ impl Manager {
     /// Takes the clients that wait at a listener.
     pub(crate) fn accept_clients(&mut self, control: bool) {
         for _ in 0..ACCEPT_BATCH {
-            let listener =
-                if control { &self.listeners.control } else { &self.listeners.public };
+            let listener = if control {
+                &self.listeners.control
+            } else {
+                &self.listeners.public
+            };
             let Some(listener) = listener else { return };
             match socket::accept(listener) {
                 Ok(Some(fd)) => self.admit(fd, control),
@@ -163,14 +185,23 @@ impl Manager {
         let refusal = if control && peer.uid != 0 && peer.uid != self.own_uid {
             Some((ErrorKind::Denied, "the control socket is for root"))
         } else if control && self.server.controls() >= CONTROL {
-            Some((ErrorKind::Busy, "too many connections to the control socket"))
+            Some((
+                ErrorKind::Busy,
+                "too many connections to the control socket",
+            ))
         } else if !control && !self.server.room_for(peer.uid) {
-            Some((ErrorKind::Busy, "this user has too many connections to the public socket"))
+            Some((
+                ErrorKind::Busy,
+                "this user has too many connections to the public socket",
+            ))
         } else {
             None
         };
         if let Some((kind, message)) = refusal {
-            let reply = Reply::Error { kind, message: message.into() };
+            let reply = Reply::Error {
+                kind,
+                message: message.into(),
+            };
             if let Ok(bytes) = units::wire::encode(&reply) {
                 let _ = socket::send(&fd, &bytes, &[]);
             }
@@ -179,11 +210,20 @@ impl Manager {
         self.server.next_serial = self.server.next_serial.wrapping_add(1);
         let serial = self.server.next_serial;
         let interest = Interest::READ;
-        if self.poller.add(&fd, token::client(serial), interest).is_err() {
+        if self
+            .poller
+            .add(&fd, token::client(serial), interest)
+            .is_err()
+        {
             return;
         }
         let client = Client::new(control, peer.uid);
-        let connection = Connection { client, fd, interest, heard: clock::now() };
+        let connection = Connection {
+            client,
+            fd,
+            interest,
+            heard: clock::now(),
+        };
         self.server.clients.insert(serial, connection);
     }
 
@@ -196,7 +236,9 @@ impl Manager {
         if !ready.readable && !ready.hangup {
             return;
         }
-        let Some(connection) = self.server.clients.get_mut(&serial) else { return };
+        let Some(connection) = self.server.clients.get_mut(&serial) else {
+            return;
+        };
         if !connection.client.ready() {
             if ready.hangup {
                 self.drop_client(serial);
@@ -209,7 +251,10 @@ impl Manager {
                 connection.heard = clock::now();
                 // No request carries descriptors: those that came are closed here.
                 drop(got.fds);
-                let bytes = self.buffer.get(..got.length.min(MAX_FRAME)).unwrap_or_default();
+                let bytes = self
+                    .buffer
+                    .get(..got.length.min(MAX_FRAME))
+                    .unwrap_or_default();
                 let asked = connection.client.take(bytes, got.truncated, crate::BUILD);
                 if let Asked::Request(request) = asked {
                     self.on_request(serial, request);
@@ -234,7 +279,9 @@ impl Manager {
 
     /// Sends what waits for a client, and tells the poller what it waits for.
     fn flush_client(&mut self, serial: u32) {
-        let Some(connection) = self.server.clients.get_mut(&serial) else { return };
+        let Some(connection) = self.server.clients.get_mut(&serial) else {
+            return;
+        };
         let mut blocked = false;
         while let Some(bytes) = connection.client.front() {
             match socket::send(&connection.fd, bytes, &[]) {

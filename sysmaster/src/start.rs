@@ -23,9 +23,31 @@ use std::path::{Path, PathBuf};
 use units::spec::StartLimit;
 use units::wire::MAX_FRAME;
 
-/// Where the sockets are, and memory files where the kernel has none.
-const RUN: &str = "/run/sysmaster";
-/// Where the helpers' executables are.
+/// Where things are on this machine; elsewhere in tests.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    /// The sockets, and memory files where the kernel has none.
+    pub run: PathBuf,
+    /// The helpers' executables.
+    pub helpers: PathBuf,
+    /// Unit files and settings are looked for below it.
+    pub root: PathBuf,
+    /// Whether there is a console and a kernel's log to write to.
+    pub speak: bool,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            run: "/run/sysmaster".into(),
+            helpers: HELPERS.into(),
+            root: "/".into(),
+            speak: true,
+        }
+    }
+}
+
+/// The helpers' executables on a running machine.
 const HELPERS: &str = "/usr/lib/sysmaster/helpers";
 /// Connections that may wait at a listener: helpers and clients during an outage.
 const BACKLOG: i32 = 256;
@@ -33,14 +55,19 @@ const BACKLOG: i32 = 256;
 /// Runs a manager whose socket to init has this number.
 pub(crate) fn run(init_fd: i32) -> i32 {
     let started = clock::now();
-    match Manager::start(init_fd, started) {
+    let socket = fd::inherited(init_fd).map_err(failed("the descriptor of --init-fd"));
+    match socket.and_then(|socket| Manager::start(socket, &Places::default(), started)) {
         Ok(mut manager) => {
             manager.begin();
             manager.run()
         }
         Err(error) => {
             let log = platform::console::KernelLog::open();
-            log.write(2, "sysmaster", &format!("the manager cannot start: {error}"));
+            log.write(
+                2,
+                "sysmaster",
+                &format!("the manager cannot start: {error}"),
+            );
             eprintln!("sysmaster: cannot start: {error}");
             1
         }
@@ -52,33 +79,41 @@ fn failed(what: &str) -> impl Fn(io::Error) -> io::Error + '_ {
 }
 
 impl Manager {
-    fn start(init_fd: i32, started: u64) -> io::Result<Self> {
+    /// A manager that has its store and its listeners and has taken up what was left, but has not
+    /// begun anything.
+    pub(crate) fn start(socket: OwnedFd, places: &Places, started: u64) -> io::Result<Self> {
         let poller = Poller::new(&[libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGPIPE])
             .map_err(failed("no way to wait for events"))?;
-        let socket = fd::inherited(init_fd).map_err(failed("the descriptor of --init-fd"))?;
         let mut build = [0; 8];
         for (to, from) in build.iter_mut().zip(env!("CARGO_PKG_VERSION").bytes()) {
             *to = from;
         }
         let mut init = InitLink::open(socket, build).map_err(failed("init does not greet"))?;
-        make_directories();
-        let config = Config::read(Path::new("/"));
-        let mut log = Log::open(config.log_level);
-        let persist = open_store(&mut init, &mut log)?;
-        let listeners = open_listeners(&mut init, &mut log);
+        make_directories(&places.run);
+        let config = Config::read(&places.root);
+        let mut log = Log::open(config.log_level, places.speak);
+        let persist = open_store(&mut init, &places.run, &mut log)?;
+        let listeners = open_listeners(&mut init, &places.run, &mut log);
         let recovered = persist.recover();
         let hello = *init.hello();
         let container = hello.flags & flags::CONTAINER != 0;
-        let line = if container { String::new() } else { kernel::command_line() };
+        let line = if container {
+            String::new()
+        } else {
+            kernel::command_line()
+        };
         let command_line = CommandLine::read(&line);
         let quiet = !config.show_status.unwrap_or(!command_line.quiet);
-        let style = Style { colour: understands_colour(), quiet };
+        let style = Style {
+            colour: understands_colour(),
+            quiet,
+        };
         let mut manager = Self {
             engine: Engine::new(engine::Config {
                 epoch: u32::try_from(hello.epoch).unwrap_or(u32::MAX),
                 ..engine::Config::default()
             }),
-            loader: Loader::new(loader_settings(&config)),
+            loader: Loader::new(loader_settings(&config, &places.root)),
             command_line,
             persist,
             poller,
@@ -88,14 +123,15 @@ impl Manager {
             listeners,
             server: Server::default(),
             console: Console::new(style),
-            screen: platform::console::Console::open(),
+            screen: places.speak.then(platform::console::Console::open),
             log,
             boot: Boot::default(),
             units: Infos::default(),
             inputs: VecDeque::new(),
             fresh_watches: Vec::new(),
             more_from_init: false,
-            helper_dir: PathBuf::from(HELPERS),
+            helper_dir: places.helpers.clone(),
+            root: places.root.clone(),
             cgroup_root: cgroup_root(),
             epoch: hello.epoch,
             fenced: false,
@@ -150,7 +186,14 @@ impl Manager {
         }
         self.engine.restore(found.records);
         for name in self.engine.restored() {
-            self.load_unit(&name);
+            // One that was recorded may have pulled this one in.
+            if self
+                .engine
+                .find(&name)
+                .is_none_or(|unit| unit.load.is_none())
+            {
+                self.load_unit(&name);
+            }
             self.load_for(&name);
         }
         self.inputs.push_back(engine::api::Input::Tick);
@@ -160,9 +203,13 @@ impl Manager {
     /// A helper that was running: it is expected to connect. One that is stopped cannot, one that
     /// is gone will not.
     fn recover_helper(&mut self, record: &HelperRecord) {
-        let Some(index) = self.helpers.index(&record.unit_type) else { return };
+        let Some(index) = self.helpers.index(&record.unit_type) else {
+            return;
+        };
         let now = clock::now();
-        let Some(helper) = self.helpers.get_mut(index) else { return };
+        let Some(helper) = self.helpers.get_mut(index) else {
+            return;
+        };
         helper.proc = Some(record.proc);
         helper.phase = Phase::Awaited;
         helper.since = now;
@@ -178,9 +225,12 @@ impl Manager {
 }
 
 /// The state store init keeps, or a new one.
-fn open_store(init: &mut InitLink, log: &mut Log) -> io::Result<Persist> {
+fn open_store(init: &mut InitLink, run: &Path, log: &mut Log) -> io::Result<Persist> {
     let label = persist::label();
-    if let Some(fd) = init.fetch_now(label).map_err(failed("asking init for the state store"))? {
+    if let Some(fd) = init
+        .fetch_now(label)
+        .map_err(failed("asking init for the state store"))?
+    {
         match Memory::from_fd(fd).and_then(Persist::open) {
             Ok(store) => return Ok(store),
             Err(error) => {
@@ -189,20 +239,26 @@ fn open_store(init: &mut InitLink, log: &mut Log) -> io::Result<Persist> {
             }
         }
     }
-    let store = Persist::create(Path::new(RUN)).map_err(failed("memory for the state store"))?;
-    let kept = store.duplicate().and_then(|fd| init.keep_now(label, fd.as_fd()));
+    let store = Persist::create(run).map_err(failed("memory for the state store"))?;
+    let kept = store
+        .duplicate()
+        .and_then(|fd| init.keep_now(label, fd.as_fd()));
     if !kept.unwrap_or(false) {
-        log.write(2, "", "init does not keep the state store: it ends with this manager");
+        log.write(
+            2,
+            "",
+            "init does not keep the state store: it ends with this manager",
+        );
     }
     Ok(store)
 }
 
 /// The listening sockets init keeps, or new ones. Where /run cannot be written to there are none:
 /// the machine boots, but nobody can talk to it.
-fn open_listeners(init: &mut InitLink, log: &mut Log) -> Listeners {
+fn open_listeners(init: &mut InitLink, run: &Path, log: &mut Log) -> Listeners {
     let mut open = |name: &str, mode: u32| -> Option<OwnedFd> {
         let label = Label::of(Kind::LISTENER, name);
-        let path = Path::new(RUN).join(name);
+        let path = run.join(name);
         if let Ok(Some(fd)) = init.fetch_now(label) {
             // A socket whose path is gone is of no use to anybody.
             if socket::adopt_listener(&fd).is_ok() && platform::files::exists(&path) {
@@ -218,7 +274,10 @@ fn open_listeners(init: &mut InitLink, log: &mut Log) -> Listeners {
             }
         };
         if !init.keep_now(label, listener.as_fd()).unwrap_or(false) {
-            let text = format!("init does not keep {}: it ends with this manager", path.display());
+            let text = format!(
+                "init does not keep {}: it ends with this manager",
+                path.display()
+            );
             log.write(3, "", &text);
         }
         Some(listener)
@@ -230,9 +289,9 @@ fn open_listeners(init: &mut InitLink, log: &mut Log) -> Listeners {
     }
 }
 
-fn loader_settings(config: &Config) -> Settings {
+fn loader_settings(config: &Config, root: &Path) -> Settings {
     Settings {
-        root: PathBuf::from("/"),
+        root: root.to_owned(),
         unit_path: config.unit_path.clone(),
         strict: config.strict,
         start_limit: StartLimit {
@@ -249,8 +308,7 @@ fn own_uid() -> u32 {
     std::fs::metadata("/proc/self").map_or(0, |meta| meta.uid())
 }
 
-fn make_directories() {
-    let run = Path::new(RUN);
+fn make_directories(run: &Path) {
     let made = platform::files::make_dir(run, 0o755, None)
         .and_then(|()| platform::files::make_dir(&run.join("notify"), 0o755, None))
         .and_then(|()| platform::files::make_dir(&run.join("missing"), 0o755, None));
@@ -261,10 +319,20 @@ fn make_directories() {
 
 /// The directory our services' cgroups lie in: that above our own leaf.
 fn cgroup_root() -> String {
-    let Some(found) = platform::cgroup::detect() else { return String::new() };
-    let leaf = found.own.file_name().is_some_and(|name| name == "init.scope");
-    let root = if leaf { found.own.parent().map(Path::to_owned) } else { Some(found.own) };
-    root.and_then(|root| root.to_str().map(str::to_owned)).unwrap_or_default()
+    let Some(found) = platform::cgroup::detect() else {
+        return String::new();
+    };
+    let leaf = found
+        .own
+        .file_name()
+        .is_some_and(|name| name == "init.scope");
+    let root = if leaf {
+        found.own.parent().map(Path::to_owned)
+    } else {
+        Some(found.own)
+    };
+    root.and_then(|root| root.to_str().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 /// Colours need a terminal that is not dumb; the console of a board is `linux` or `vt100` and more,

@@ -49,6 +49,9 @@
 
 #![no_std]
 
+pub mod codec;
+
+use codec::{Put, Take};
 use serde::{Deserialize, Serialize};
 
 /// Version of the conversation. Either side accepts this one and the one before.
@@ -439,45 +442,400 @@ pub enum FromManager<'a> {
     },
 }
 
+impl Ending {
+    /// Its number in a frame.
+    fn put(self, out: &mut Put<'_>) {
+        out.u8(match self {
+            Ending::Poweroff => 0,
+            Ending::Reboot => 1,
+            Ending::Halt => 2,
+            Ending::Kexec => 3,
+        });
+    }
+
+    fn take(bytes: &mut Take<'_>) -> Ending {
+        match bytes.u32() {
+            0 => Ending::Poweroff,
+            1 => Ending::Reboot,
+            2 => Ending::Halt,
+            3 => Ending::Kexec,
+            _ => {
+                bytes.wrong();
+                Ending::Poweroff
+            }
+        }
+    }
+}
+
+impl Before {
+    /// Appends it.
+    pub fn put(&self, out: &mut Put<'_>) {
+        let (number, status) = match *self {
+            Before::Nobody => (0, None),
+            Before::Asked => (1, None),
+            Before::Outsider { status } => (2, Some(status)),
+            Before::Fault { status } => (3, Some(status)),
+            Before::Hung => (4, None),
+            Before::NotStarted { status } => (5, Some(status)),
+        };
+        out.u8(number);
+        if let Some(status) = status {
+            out.int(status);
+        }
+    }
+
+    /// Takes it off.
+    pub fn take(bytes: &mut Take<'_>) -> Before {
+        match bytes.u32() {
+            0 => Before::Nobody,
+            1 => Before::Asked,
+            2 => Before::Outsider {
+                status: bytes.int(),
+            },
+            3 => Before::Fault {
+                status: bytes.int(),
+            },
+            4 => Before::Hung,
+            5 => Before::NotStarted {
+                status: bytes.int(),
+            },
+            _ => {
+                bytes.wrong();
+                Before::Nobody
+            }
+        }
+    }
+}
+
+impl Shutdown {
+    /// Appends it.
+    pub fn put(&self, out: &mut Put<'_>) {
+        self.ending.put(out);
+        out.num(u64::from(self.left_ms));
+    }
+
+    /// Takes it off.
+    pub fn take(bytes: &mut Take<'_>) -> Shutdown {
+        Shutdown {
+            ending: Ending::take(bytes),
+            left_ms: bytes.u32(),
+        }
+    }
+}
+
+impl Exit {
+    /// Appends it.
+    pub fn put(&self, out: &mut Put<'_>) {
+        out.num(self.seq);
+        out.num(u64::from(self.pid));
+        out.num(self.start);
+        out.int(self.status);
+    }
+
+    /// Takes it off.
+    pub fn take(bytes: &mut Take<'_>) -> Exit {
+        Exit {
+            seq: bytes.u64(),
+            pid: bytes.u32(),
+            start: bytes.u64(),
+            status: bytes.int(),
+        }
+    }
+}
+
+impl Hello {
+    fn put(&self, out: &mut Put<'_>) {
+        out.num(u64::from(self.version));
+        out.bytes(&self.build);
+        out.num(self.epoch);
+        out.num(u64::from(self.flags));
+        self.before.put(out);
+        out.u8(u8::from(self.shutdown.is_some()));
+        if let Some(shutdown) = &self.shutdown {
+            shutdown.put(out);
+        }
+        out.num(u64::from(self.capacity));
+        out.num(u64::from(self.kept));
+        out.num(self.discarded);
+        out.num(u64::from(self.waiting));
+    }
+
+    fn take(bytes: &mut Take<'_>) -> Hello {
+        Hello {
+            version: bytes.u16(),
+            build: bytes.array(),
+            epoch: bytes.u64(),
+            flags: bytes.u32(),
+            before: Before::take(bytes),
+            shutdown: if bytes.bool() {
+                Some(Shutdown::take(bytes))
+            } else {
+                None
+            },
+            capacity: bytes.u32(),
+            kept: bytes.u32(),
+            discarded: bytes.u64(),
+            waiting: bytes.u32(),
+        }
+    }
+}
+
+impl Refusal {
+    fn take(bytes: &mut Take<'_>) -> Refusal {
+        match bytes.u32() {
+            0 => Refusal::NotOne,
+            1 => Refusal::Quota,
+            2 => Refusal::Kind,
+            _ => {
+                bytes.wrong();
+                Refusal::Kind
+            }
+        }
+    }
+}
+
+impl Request {
+    fn take(bytes: &mut Take<'_>) -> Request {
+        match bytes.u32() {
+            0 => Request::Reexec,
+            1 => Request::SwitchRoot,
+            2 => Request::Watchdog,
+            _ => {
+                bytes.wrong();
+                Request::Watchdog
+            }
+        }
+    }
+}
+
 impl ToManager {
     /// Writes the frame into `buf` and returns the part that was written; `None` if it does not fit.
     pub fn encode<'b>(&self, buf: &'b mut [u8; FRAME_MAX]) -> Option<&'b [u8]> {
-        encode(self, buf)
+        let mut out = Put::new(buf);
+        let mut labelled = |number: u8, label: &Label| {
+            out.u8(number);
+            out.label(label);
+        };
+        match self {
+            ToManager::Kept { label } => labelled(4, label),
+            ToManager::Full { label } => labelled(5, label),
+            ToManager::Refused { label, why } => {
+                labelled(6, label);
+                out.u8(match why {
+                    Refusal::NotOne => 0,
+                    Refusal::Quota => 1,
+                    Refusal::Kind => 2,
+                });
+            }
+            ToManager::Fd { label } => labelled(7, label),
+            ToManager::NotFound { label } => labelled(8, label),
+            ToManager::Listed { label } => labelled(9, label),
+            ToManager::Hello(hello) => {
+                out.u8(0);
+                hello.put(&mut out);
+            }
+            ToManager::Exited(exit) => {
+                out.u8(1);
+                exit.put(&mut out);
+            }
+            ToManager::Failed { request, errno } => {
+                out.u8(13);
+                out.u8(match request {
+                    Request::Reexec => 0,
+                    Request::SwitchRoot => 1,
+                    Request::Watchdog => 2,
+                });
+                out.int(*errno);
+            }
+            _ => {
+                let (number, value) = match *self {
+                    ToManager::Discarded { count } => (2, count),
+                    ToManager::Signal { signo } => (3, u64::from(signo)),
+                    ToManager::ListEnd { count } => (10, u64::from(count)),
+                    ToManager::Ping { nonce } => (11, nonce),
+                    ToManager::WatchdogArmed { timeout_ms } => (12, u64::from(timeout_ms)),
+                    ToManager::Dropped { count } => (14, u64::from(count)),
+                    _ => return None,
+                };
+                out.u8(number);
+                match number {
+                    3 => out.u8(value as u8),
+                    _ => out.num(value),
+                }
+            }
+        }
+        let used = out.finish()?;
+        buf.get(..used)
     }
 
     /// Reads a frame. `None`: it is none, or one from the future.
     #[must_use]
     pub fn decode(frame: &[u8]) -> Option<ToManager> {
-        decode(frame)
+        if frame.len() > FRAME_MAX {
+            return None;
+        }
+        let mut bytes = Take::new(frame);
+        let decoded = match bytes.u32() {
+            0 => ToManager::Hello(Hello::take(&mut bytes)),
+            1 => ToManager::Exited(Exit::take(&mut bytes)),
+            2 => ToManager::Discarded { count: bytes.u64() },
+            3 => ToManager::Signal { signo: bytes.u8() },
+            4 => ToManager::Kept {
+                label: bytes.label(),
+            },
+            5 => ToManager::Full {
+                label: bytes.label(),
+            },
+            6 => ToManager::Refused {
+                label: bytes.label(),
+                why: Refusal::take(&mut bytes),
+            },
+            7 => ToManager::Fd {
+                label: bytes.label(),
+            },
+            8 => ToManager::NotFound {
+                label: bytes.label(),
+            },
+            9 => ToManager::Listed {
+                label: bytes.label(),
+            },
+            10 => ToManager::ListEnd { count: bytes.u32() },
+            11 => ToManager::Ping { nonce: bytes.u64() },
+            12 => ToManager::WatchdogArmed {
+                timeout_ms: bytes.u32(),
+            },
+            13 => ToManager::Failed {
+                request: Request::take(&mut bytes),
+                errno: bytes.int(),
+            },
+            14 => ToManager::Dropped { count: bytes.u32() },
+            _ => return None,
+        };
+        bytes.finish(decoded)
     }
 }
 
 impl<'a> FromManager<'a> {
     /// Writes the frame into `buf` and returns the part that was written; `None` if it does not fit.
     pub fn encode<'b>(&self, buf: &'b mut [u8; FRAME_MAX]) -> Option<&'b [u8]> {
-        encode(self, buf)
+        let mut out = Put::new(buf);
+        match self {
+            FromManager::Hello {
+                version,
+                build,
+                epoch,
+            } => {
+                out.u8(0);
+                out.num(u64::from(*version));
+                out.bytes(build);
+                out.num(*epoch);
+            }
+            FromManager::Ack { seq } => {
+                out.u8(1);
+                out.num(*seq);
+            }
+            FromManager::Pong { nonce } => {
+                out.u8(2);
+                out.num(*nonce);
+            }
+            FromManager::Keep { label } => {
+                out.u8(3);
+                out.label(label);
+            }
+            FromManager::Drop { label } => {
+                out.u8(4);
+                out.label(label);
+            }
+            FromManager::DropOwner { kind, hash } => {
+                out.u8(5);
+                out.num(u64::from(kind.0));
+                out.bytes(hash);
+            }
+            FromManager::Fetch { label } => {
+                out.u8(6);
+                out.label(label);
+            }
+            FromManager::List { kind } => {
+                out.u8(7);
+                out.num(u64::from(kind.0));
+            }
+            FromManager::Shutdown {
+                ending,
+                deadline_ms,
+            } => {
+                out.u8(8);
+                ending.put(&mut out);
+                out.num(u64::from(*deadline_ms));
+            }
+            FromManager::Finish => out.u8(9),
+            FromManager::SwitchRoot { root, init } => {
+                out.u8(10);
+                out.text(root);
+                out.text(init);
+            }
+            FromManager::Reexec => out.u8(11),
+            FromManager::Watchdog { timeout_ms } => {
+                out.u8(12);
+                out.num(u64::from(*timeout_ms));
+            }
+            FromManager::Ready => out.u8(13),
+            FromManager::Taken { signo } => {
+                out.u8(14);
+                out.u8(*signo);
+            }
+        }
+        let used = out.finish()?;
+        buf.get(..used)
     }
 
     /// Reads a frame. `None`: it is none, or one from the future.
     #[must_use]
     pub fn decode(frame: &'a [u8]) -> Option<FromManager<'a>> {
-        decode(frame)
-    }
-}
-
-fn encode<'b, T: Serialize>(frame: &T, buf: &'b mut [u8; FRAME_MAX]) -> Option<&'b [u8]> {
-    match postcard::to_slice(frame, buf) {
-        Ok(written) => Some(written),
-        Err(_) => None,
-    }
-}
-
-fn decode<'a, T: Deserialize<'a>>(frame: &'a [u8]) -> Option<T> {
-    if frame.len() > FRAME_MAX {
-        return None;
-    }
-    match postcard::take_from_bytes(frame) {
-        Ok((decoded, _later_additions)) => Some(decoded),
-        Err(_) => None,
+        if frame.len() > FRAME_MAX {
+            return None;
+        }
+        let mut bytes = Take::new(frame);
+        let decoded = match bytes.u32() {
+            0 => FromManager::Hello {
+                version: bytes.u16(),
+                build: bytes.array(),
+                epoch: bytes.u64(),
+            },
+            1 => FromManager::Ack { seq: bytes.u64() },
+            2 => FromManager::Pong { nonce: bytes.u64() },
+            3 => FromManager::Keep {
+                label: bytes.label(),
+            },
+            4 => FromManager::Drop {
+                label: bytes.label(),
+            },
+            5 => FromManager::DropOwner {
+                kind: Kind(bytes.u16()),
+                hash: bytes.array(),
+            },
+            6 => FromManager::Fetch {
+                label: bytes.label(),
+            },
+            7 => FromManager::List {
+                kind: Kind(bytes.u16()),
+            },
+            8 => FromManager::Shutdown {
+                ending: Ending::take(&mut bytes),
+                deadline_ms: bytes.u32(),
+            },
+            9 => FromManager::Finish,
+            10 => FromManager::SwitchRoot {
+                root: bytes.text(),
+                init: bytes.text(),
+            },
+            11 => FromManager::Reexec,
+            12 => FromManager::Watchdog {
+                timeout_ms: bytes.u32(),
+            },
+            13 => FromManager::Ready,
+            14 => FromManager::Taken { signo: bytes.u8() },
+            _ => return None,
+        };
+        bytes.finish(decoded)
     }
 }

@@ -16,6 +16,12 @@ fn hex(bytes: &[u8]) -> String {
 fn to(frame: ToManager, golden: &str) {
     let mut buf = [0; FRAME_MAX];
     let bytes = frame.encode(&mut buf).unwrap();
+    let mut postcard = [0; FRAME_MAX];
+    assert_eq!(
+        bytes,
+        &*postcard::to_slice(&frame, &mut postcard).unwrap(),
+        "{frame:?}"
+    );
     assert_eq!(hex(bytes), golden, "{frame:?}");
     assert_eq!(ToManager::decode(bytes), Some(frame));
     let mut longer = bytes.to_vec();
@@ -37,6 +43,12 @@ fn to(frame: ToManager, golden: &str) {
 fn from(frame: FromManager<'_>, golden: &str) {
     let mut buf = [0; FRAME_MAX];
     let bytes = frame.encode(&mut buf).unwrap();
+    let mut postcard = [0; FRAME_MAX];
+    assert_eq!(
+        bytes,
+        &*postcard::to_slice(&frame, &mut postcard).unwrap(),
+        "{frame:?}"
+    );
     assert_eq!(hex(bytes), golden, "{frame:?}");
     assert_eq!(FromManager::decode(bytes), Some(frame));
     let mut longer = bytes.to_vec();
@@ -305,7 +317,15 @@ fn random_bytes_never_panic() {
         }
         bytes[0] %= 24;
         let length = usize::from(bytes[1]) % bytes.len();
-        let _ = ToManager::decode(&bytes[..length]);
-        let _ = FromManager::decode(&bytes[..length]);
+        let bytes = &bytes[..length];
+        // Both decoders agree on what is a frame, and on which.
+        let derived = postcard::take_from_bytes(bytes)
+            .ok()
+            .map(|(frame, _)| frame);
+        assert_eq!(ToManager::decode(bytes), derived, "{bytes:?}");
+        let derived = postcard::take_from_bytes(bytes)
+            .ok()
+            .map(|(frame, _)| frame);
+        assert_eq!(FromManager::decode(bytes), derived, "{bytes:?}");
     }
 }

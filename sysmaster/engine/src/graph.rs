@@ -205,6 +205,8 @@ impl Edge {
 #[derive(Debug)]
 pub(crate) struct Unit {
     pub edges: Vec<Edge>,
+    /// Where among the edges `Before` and `After`, the last two kinds, begin.
+    order_at: (u32, u32),
     pub job: Option<Box<Job>>,
     /// `None`: never loaded, known by reference or from a record.
     pub load: Option<LoadState>,
@@ -255,6 +257,7 @@ impl Unit {
     fn new(kind: u16) -> Self {
         Self {
             edges: Vec::new(),
+            order_at: (0, 0),
             job: None,
             load: None,
             alias: NONE,
@@ -610,8 +613,17 @@ impl Arena {
     pub fn settle(&mut self) {
         while let Some(id) = self.unsorted.pop() {
             self.sort(id);
-            self.at(id).edges.retain(|edge| edge.by != 0);
+            let unit = self.at(id);
+            unit.edges.retain(|edge| edge.by != 0);
+            let begin = |rel| unit.edges.partition_point(|edge| edge.rel < rel) as u32;
+            unit.order_at = (begin(Rel::Before), begin(Rel::After));
         }
+    }
+
+    /// Where among the unit's edges `Before` and `After` begin; they stand together at the end.
+    pub fn order_at(&self, id: u32) -> (usize, usize) {
+        let (before, after) = self.get(id).order_at;
+        (before as usize, after as usize)
     }
 
     /// Where the edges of one kind stand in the unit's array.

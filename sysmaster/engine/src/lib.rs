@@ -182,15 +182,12 @@ impl Engine {
     ) {
         self.now = now.max(self.now);
         if let Input::Loaded { spec, backing } = input {
-            self.loaded(&spec, backing);
-            // Restored jobs wait until everything is loaded: nothing runs by a graph half known.
-            if self.recovering {
-                return;
-            }
-        } else {
-            self.ready();
-            self.decide(input, entropy);
+            // Nothing is decided by a graph half known: what follows comes with the next input
+            // that is no `Loaded`. A `Tick` will do.
+            return self.loaded(&spec, backing);
         }
+        self.ready();
+        self.decide(input, entropy);
         self.execute(entropy);
         self.flush(effects);
     }

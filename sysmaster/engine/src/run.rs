@@ -64,9 +64,8 @@ impl Engine {
             return;
         };
         let ours = (job.verb, job.ignore_order);
-        let edges = self.arena.range(unit, Rel::Before).start..self.arena.get(unit).edges.len();
-        let after = self.arena.range(unit, Rel::After).start;
-        for at in edges {
+        let (before, after) = self.arena.order_at(unit);
+        for at in before..self.arena.get(unit).edges.len() {
             let other = self.arena.end(unit, at);
             let Some(job) = self.arena.get(other).job.as_ref() else {
                 continue;

@@ -45,6 +45,9 @@ type Hint = Option<(Verb, Outcome)>;
 impl Engine {
     pub(crate) fn loaded(&mut self, spec: &UnitSpec, backing: Backing) {
         let (unit, busy) = self.arena.load(spec, backing);
+        if self.active(unit) == ActiveState::Active {
+            self.look.push_back(unit);
+        }
         for name in busy {
             let text = [
                 name.as_str(),

@@ -2,7 +2,12 @@
 //!
 //! `cargo test --release --test cost -- --ignored --nocapture` prints times; the test that always
 //! runs compares sizes, so that it does not depend on the machine.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 use engine::api::{Backing, Effect, Input, Ticket};
 use engine::{Config, Engine};
@@ -18,9 +23,15 @@ fn name(text: &str) -> UnitName {
 /// `n` services with default dependencies, wanted by a target that comes after them; every tenth
 /// comes after its predecessor.
 fn engine(n: usize) -> Engine {
-    let mut engine = Engine::new(Config { epoch: 1, max_jobs: 1_000_000 });
+    let mut engine = Engine::new(Config {
+        epoch: 1,
+        max_jobs: 1_000_000,
+    });
     let mut load = |spec: UnitSpec, backing| {
-        let input = Input::Loaded { spec: Box::new(spec), backing };
+        let input = Input::Loaded {
+            spec: Box::new(spec),
+            backing,
+        };
         engine.step(0, input, &mut || 1, &mut Vec::new());
     };
     let loaded = |text: &str| {
@@ -65,7 +76,9 @@ fn transaction(engine: &mut Engine) -> (Duration, usize) {
     let start = Instant::now();
     engine.step(1, input, &mut || 1, &mut effects);
     let time = start.elapsed();
-    let queued = effects.iter().any(|effect| matches!(effect, Effect::Queued { .. }));
+    let queued = effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::Queued { .. }));
     assert!(queued);
     (time, effects.len())
 }
@@ -80,7 +93,10 @@ fn a_transaction_is_linear() {
     let (large, effects) = best(20_000);
     assert!(effects > 20_000);
     let factor = large.as_secs_f64() / small.as_secs_f64();
-    assert!(factor < 30.0, "ten times the units cost {factor:.1} times: {small:?}, {large:?}");
+    assert!(
+        factor < 30.0,
+        "ten times the units cost {factor:.1} times: {small:?}, {large:?}"
+    );
 }
 
 #[test]
@@ -96,7 +112,10 @@ fn times() {
 #[test]
 #[ignore = "run under perf"]
 fn ten_thousand() {
-    let n = std::env::var("UNITS").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000);
+    let n = std::env::var("UNITS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(10_000);
     let mut engine = engine(n);
     if std::env::var("ONLY_BUILD").is_err() {
         transaction(&mut engine);

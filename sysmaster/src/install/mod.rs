@@ -21,7 +21,7 @@ mod state;
 
 pub use state::{Change, Outcome, State};
 
-use crate::loader::index::{Found, Index, below};
+use crate::loader::index::{Found, Index, Sub, below};
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
@@ -265,9 +265,17 @@ impl Installer {
                 Found::Masked(path) => return Err(format!("unit {name} is masked by {path}")),
                 Found::Wrong(text) => return Err(format!("{name}: {text}")),
             };
+            // A package's alias stands for its unit; one that was made by enabling does not.
             if resolved.id != name {
+                let made_here = self
+                    .config_dirs()
+                    .any(|d| below(&self.root, &join(d, name.as_str())).is_symlink());
                 let id = resolved.id;
-                return Err(format!("{name} is an alias: name the unit itself, {id}"));
+                if made_here {
+                    return Err(format!("{name} is an alias: name the unit itself, {id}"));
+                }
+                queue.push_front(id);
+                continue;
             }
             let (install, said) = self.read_install(index, &name, &file)?;
             notes.extend(said);
@@ -291,7 +299,7 @@ impl Installer {
         path: &str,
     ) -> Result<(Install, Vec<String>), Error> {
         let mut files = vec![path.to_owned()];
-        let found = index.collect(&[name], ".d", true);
+        let found = index.collect(&[name], Sub::DropIns);
         files.extend(
             found
                 .into_iter()
@@ -328,21 +336,10 @@ impl Installer {
             install,
         } = plan;
         let mut name = name.clone();
-        if name.is_template() {
-            match (&install.default_instance, install.is_empty()) {
-                (Some(instance), _) => {
-                    name = name
-                        .instantiate(instance)
-                        .map_err(|e| format!("{file}: {e}"))?;
-                }
-                (None, true) => return Ok(()),
-                (None, false) if install.wanted_by.is_empty() && install.required_by.is_empty() => {
-                }
-                (None, false) => {
-                    let text = "is a template without DefaultInstance=: name an instance";
-                    return Err(format!("{name} {text}, as in {}", example(&name)));
-                }
-            }
+        if let (true, Some(instance)) = (name.is_template(), &install.default_instance) {
+            name = name
+                .instantiate(instance)
+                .map_err(|e| format!("{file}: {e}"))?;
         }
         let lists = [
             (&install.wanted_by, "wants"),
@@ -358,6 +355,11 @@ impl Installer {
         for (list, suffix) in lists {
             for other in list {
                 let other = UnitName::new(other).map_err(|e| format!("{file}: [Install]: {e}"))?;
+                // Only the instances of a template can be pulled in, except by the same instance.
+                if name.is_template() && !other.is_template() {
+                    let text = "is a template without DefaultInstance=: name an instance";
+                    return Err(format!("{name} {text}, as in {}", example(&name)));
+                }
                 let wants = dir.join(format!("{other}.{suffix}"));
                 links.push((join(&wants, name.as_str()), file.clone()));
             }

@@ -101,6 +101,15 @@ fn templates() {
     assert_eq!(state(&tree, "g@two.service"), "enabled");
     assert_eq!(state(&tree, "g@three.service"), "disabled");
     assert_eq!(state(&tree, "g@.service"), "enabled");
+    tree.write("usr/lib/u/p@.timer", "[Install]\nWantedBy=g@.service\n");
+    assert_eq!(
+        lines(&enable(&tree, "p@.timer").unwrap()),
+        ["Created symlink /etc/u/g@.service.wants/p@.timer → /usr/lib/u/p@.timer."]
+    );
+    let spec = tree.load("g@z.service").spec;
+    assert!(spec.has_dep(units::spec::DepKind::Wants, &name("p@z.timer")));
+    tree.link("usr/lib/u/alias@.service", "d@.service");
+    assert_eq!(state(&tree, "alias@.service"), "not-found");
     tree.write(
         "usr/lib/u/d@.service",
         "[Install]\nWantedBy=x.target\nDefaultInstance=one\n",
@@ -109,7 +118,8 @@ fn templates() {
         lines(&enable(&tree, "d@.service").unwrap()),
         ["Created symlink /etc/u/x.target.wants/d@one.service → /usr/lib/u/d@.service."]
     );
-    enable(&tree, "d@two.service").unwrap();
+    assert_eq!(state(&tree, "alias@.service"), "alias");
+    enable(&tree, "alias@two.service").unwrap();
     assert_eq!(
         disable(&tree, "d@two.service"),
         ["Removed /etc/u/x.target.wants/d@two.service."]

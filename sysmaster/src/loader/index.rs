@@ -35,6 +35,38 @@ pub(crate) enum Kind {
     Link(String),
 }
 
+/// The directories a unit may have beside its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sub {
+    /// `.d`: drop-ins.
+    DropIns,
+    Wants,
+    Requires,
+    Upholds,
+}
+
+impl Sub {
+    const ALL: [Self; 4] = [Self::DropIns, Self::Wants, Self::Requires, Self::Upholds];
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::DropIns => ".d",
+            Self::Wants => ".wants",
+            Self::Requires => ".requires",
+            Self::Upholds => ".upholds",
+        }
+    }
+}
+
+/// A directory beside the units of the path.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct SubDir {
+    /// Its name without suffix: a unit, a template, a prefix with its dash, or a type.
+    base: Box<str>,
+    /// Index of its parent in the path.
+    dir: u16,
+}
+
 #[derive(Debug)]
 struct Item {
     name: Box<str>,
@@ -91,6 +123,8 @@ pub(crate) struct Index {
     items: Vec<Item>,
     /// Aliases: name the link leads to, name of the link; sorted.
     aliases: Vec<(Box<str>, Box<str>)>,
+    /// By kind, each sorted by base and directory.
+    subs: [Vec<SubDir>; 4],
     subdirs: BTreeMap<String, Rc<[SubItem]>>,
 }
 
@@ -128,6 +162,7 @@ impl Index {
             times: Vec::new(),
             items: Vec::new(),
             aliases: Vec::new(),
+            subs: [const { Vec::new() }; 4],
             subdirs: BTreeMap::new(),
         };
         for dir in dirs.iter().take(usize::from(u16::MAX)) {
@@ -136,6 +171,7 @@ impl Index {
         index
             .items
             .sort_by(|a, b| a.name.cmp(&b.name).then(a.dir.cmp(&b.dir)));
+        index.subs.iter_mut().for_each(|subs| subs.sort());
         index.find_aliases();
         index
     }
@@ -166,6 +202,18 @@ impl Index {
             let Ok(kind) = entry.file_type() else {
                 continue;
             };
+            // A link that is named like one of these directories is one, wherever it leads.
+            let sub = Sub::ALL
+                .iter()
+                .zip(&mut self.subs)
+                .find_map(|(sub, list)| Some((name.strip_suffix(sub.suffix())?, list)));
+            if let Some((base, list)) = sub.filter(|_| !kind.is_file()) {
+                list.push(SubDir {
+                    base: base.into(),
+                    dir: number,
+                });
+                continue;
+            }
             let kind = if kind.is_symlink() {
                 let target = fs::read_link(entry.path()).unwrap_or_default();
                 Kind::Link(target.to_string_lossy().into_owned())
@@ -301,6 +349,9 @@ impl Index {
 
     /// Every other name of a unit, sorted.
     pub fn names_of(&self, id: &UnitName) -> Vec<UnitName> {
+        if self.aliases.is_empty() {
+            return Vec::new();
+        }
         let mut names = vec![id.clone()];
         let mut at = 0;
         while let Some(name) = names.get(at).cloned() {
@@ -336,38 +387,16 @@ impl Index {
             .map(|(_, link)| &**link)
     }
 
-    /// The contents of every directory that belongs to these names under a suffix (`.d`,
-    /// `.wants`), merged: of entries with the same name the strongest, sorted by name, masked ones
-    /// left out. With `type_level` also `service.d` and its like.
-    pub fn collect(
-        &mut self,
-        names: &[&UnitName],
-        suffix: &str,
-        type_level: bool,
-    ) -> Vec<(Box<str>, String)> {
-        // Within one name the order is: by directory of the path, then from special to general.
-        let mut dirs: Vec<(usize, u16, usize, String)> = Vec::new();
-        for (at, name) in names.iter().enumerate() {
-            for (rank, directory) in directories(name, suffix).into_iter().enumerate() {
-                dirs.extend(
-                    self.directory_items(&directory)
-                        .map(|(d, p)| (at, d, rank, p)),
-                );
-            }
-        }
-        if let Some(first) = names.first().filter(|_| type_level) {
-            let directory = [first.unit_type(), suffix].concat();
-            dirs.extend(
-                self.directory_items(&directory)
-                    .map(|(d, p)| (usize::MAX, d, 0, p)),
-            );
-        }
+    /// The contents of every directory of a kind that belongs to these names, merged: of entries
+    /// with the same name the strongest, sorted by name, masked ones left out. Drop-ins are also
+    /// taken from `service.d` and its like.
+    pub fn collect(&mut self, names: &[&UnitName], sub: Sub) -> Vec<(Box<str>, String)> {
+        let dirs = self.sub_dirs(names, sub);
         if dirs.is_empty() {
             return Vec::new();
         }
-        dirs.sort();
         let mut merged: BTreeMap<Box<str>, (String, bool)> = BTreeMap::new();
-        for (_, _, _, dir) in dirs {
+        for dir in dirs {
             for item in self.listing(&dir).iter() {
                 merged
                     .entry(item.name.clone())
@@ -381,13 +410,35 @@ impl Index {
             .collect()
     }
 
-    /// The directories of this name in the path: number of the parent and path.
-    fn directory_items(&self, name: &str) -> impl Iterator<Item = (u16, String)> {
-        self.items(name)
-            .iter()
-            .filter(|item| item.kind != Kind::File)
-            .map(|item| (item.dir, self.dir(item.dir).join(&*item.name)))
-            .map(|(dir, path)| (dir, path.to_string_lossy().into_owned()))
+    /// The directories of a kind that belong to these names, the strongest first: name by name,
+    /// within a name by directory of the path, within that from special to general.
+    fn sub_dirs(&self, names: &[&UnitName], sub: Sub) -> Vec<String> {
+        let Some(list) = self.subs.get(sub as usize).filter(|list| !list.is_empty()) else {
+            return Vec::new();
+        };
+        let mut found: Vec<(usize, u16, usize, &str)> = Vec::new();
+        let mut look_up = |at: usize, rank: usize, base: &str| {
+            let begin = list.partition_point(|s| *s.base < *base);
+            let hits = list.iter().skip(begin).take_while(|s| *s.base == *base);
+            found.extend(hits.map(|s| (at, s.dir, rank, &*s.base)));
+        };
+        for (at, name) in names.iter().enumerate() {
+            each_base(name, &mut |rank, base| look_up(at, rank, base));
+        }
+        if let Some(first) = names.first().filter(|_| sub == Sub::DropIns) {
+            look_up(usize::MAX, 0, first.unit_type());
+        }
+        found.sort_unstable();
+        let path = |dir: u16, base: &str| {
+            self.dir(dir)
+                .join([base, sub.suffix()].concat())
+                .to_string_lossy()
+                .into_owned()
+        };
+        found
+            .into_iter()
+            .map(|(_, dir, _, base)| path(dir, base))
+            .collect()
     }
 
     fn listing(&mut self, dir: &str) -> Rc<[SubItem]> {
@@ -486,23 +537,24 @@ fn alias(name: &UnitName, base: &str) -> Result<UnitName, String> {
     }
 }
 
-/// The directories of a unit under a suffix, from special to general: its own, those of its
-/// dash-separated prefixes, and the same of its template.
-fn directories(name: &UnitName, suffix: &str) -> Vec<String> {
-    let mut list = Vec::new();
+/// Calls back for what the directories of a unit are named after, from special to general: its
+/// name, its dash-separated prefixes, and the same of its template.
+fn each_base(name: &UnitName, f: &mut dyn FnMut(usize, &str)) {
     let template = name.template();
+    let mut rank = 0;
     for name in [Some(name), template.as_ref()].into_iter().flatten() {
-        list.push([name.as_str(), suffix].concat());
+        f(rank, name.as_str());
+        rank += 1;
         let prefix = name.prefix();
         let tail = name.as_str().get(prefix.len()..).unwrap_or("");
         for (at, _) in prefix.rmatch_indices('-') {
             if at == 0 || at + 1 == prefix.len() {
                 continue;
             }
-            list.push([prefix.get(..=at).unwrap_or(""), tail, suffix].concat());
+            f(rank, &[prefix.get(..=at).unwrap_or(""), tail].concat());
+            rank += 1;
         }
     }
-    list
 }
 
 #[cfg(test)]
@@ -511,22 +563,28 @@ mod tests {
 
     #[test]
     fn drop_in_directories_from_special_to_general() {
-        let dirs = |name: &str| directories(&UnitName::new(name).unwrap(), ".d");
-        assert_eq!(dirs("a.service"), ["a.service.d"]);
+        let bases = |name: &str| {
+            let mut list = Vec::new();
+            each_base(&UnitName::new(name).unwrap(), &mut |_, base| {
+                list.push(base.to_owned())
+            });
+            list
+        };
+        assert_eq!(bases("a.service"), ["a.service"]);
         assert_eq!(
-            dirs("a-b-c.service"),
-            ["a-b-c.service.d", "a-b-.service.d", "a-.service.d"]
+            bases("a-b-c.service"),
+            ["a-b-c.service", "a-b-.service", "a-.service"]
         );
         assert_eq!(
-            dirs("a-b@i-j.service"),
+            bases("a-b@i-j.service"),
             [
-                "a-b@i-j.service.d",
-                "a-@i-j.service.d",
-                "a-b@.service.d",
-                "a-@.service.d"
+                "a-b@i-j.service",
+                "a-@i-j.service",
+                "a-b@.service",
+                "a-@.service"
             ]
         );
-        assert_eq!(dirs("-.slice"), ["-.slice.d"]);
+        assert_eq!(bases("-.slice"), ["-.slice"]);
     }
 
     #[test]

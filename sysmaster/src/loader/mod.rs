@@ -18,7 +18,7 @@ mod host;
 pub(crate) mod index;
 
 use defaults::Peek;
-use index::{Found, Index, below};
+use index::{Found, Index, Sub, below};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -79,6 +79,8 @@ pub struct Loader {
     machine: Machine,
     index: Index,
     peeks: BTreeMap<UnitName, Peek>,
+    /// Units that were loaded because a target had to know them, until they are asked for.
+    ready: BTreeMap<UnitName, Loaded>,
     stamps: BTreeMap<UnitName, Stamp>,
 }
 
@@ -89,6 +91,7 @@ impl Loader {
             machine: Machine::new(&settings.root),
             index: Index::scan(&settings.root, &settings.unit_path),
             peeks: BTreeMap::new(),
+            ready: BTreeMap::new(),
             stamps: BTreeMap::new(),
             settings,
         }
@@ -100,6 +103,7 @@ impl Loader {
         self.index = Index::scan(&self.settings.root, &self.settings.unit_path);
         self.machine = Machine::new(&self.settings.root);
         self.peeks.clear();
+        self.ready.clear();
         self.stamps.clear();
     }
 
@@ -110,14 +114,11 @@ impl Loader {
 
     /// Loads a unit by any of its names. There is always an answer: see its load state.
     pub fn load(&mut self, name: &UnitName) -> Loaded {
-        let mut loaded = self.load_alone(name);
+        let ready = self.ready.remove(name);
+        let mut loaded = ready.unwrap_or_else(|| self.load_alone(name));
         if loaded.spec.id.unit_type() == "target" && loaded.spec.load.is_loaded() {
             defaults::target_order(&mut loaded.spec, |other| self.peek(other));
             loaded.spec.tidy();
-        }
-        if !self.stamps.contains_key(&loaded.spec.id) {
-            let stamp = self.stamp(&files(&loaded.spec));
-            self.stamps.insert(loaded.spec.id.clone(), stamp);
         }
         loaded
     }
@@ -177,8 +178,10 @@ impl Loader {
         if let Some(peek) = self.peeks.get(name) {
             return peek.clone();
         }
-        let peek = Peek::of(&self.load_alone(name).spec);
+        let loaded = self.load_alone(name);
+        let peek = Peek::of(&loaded.spec);
         self.peeks.insert(name.clone(), peek.clone());
+        self.ready.insert(name.clone(), loaded);
         peek
     }
 
@@ -215,6 +218,10 @@ impl Loader {
             self.interpret(&mut loaded, contents);
             self.peeks
                 .insert(loaded.spec.id.clone(), Peek::of(&loaded.spec));
+        }
+        if !self.stamps.contains_key(&loaded.spec.id) {
+            let stamp = self.stamp(&files(&loaded.spec));
+            self.stamps.insert(loaded.spec.id.clone(), stamp);
         }
         loaded
     }
@@ -293,7 +300,7 @@ impl Loader {
 /// The drop-ins of a unit in merge order.
 fn drop_ins(index: &mut Index, id: &UnitName, names: &[UnitName]) -> Vec<String> {
     let names: Vec<&UnitName> = [id].into_iter().chain(names).collect();
-    let found = index.collect(&names, ".d", true);
+    let found = index.collect(&names, Sub::DropIns);
     found
         .into_iter()
         .filter(|(name, _)| name.ends_with(".conf"))
@@ -303,14 +310,14 @@ fn drop_ins(index: &mut Index, id: &UnitName, names: &[UnitName]) -> Vec<String>
 
 /// Dependencies by links: `multi-user.target.wants/nginx.service`.
 fn linked(index: &mut Index, spec: &mut UnitSpec, findings: &mut Vec<Finding>) {
-    const KINDS: [(&str, DepKind); 3] = [
-        (".wants", DepKind::Wants),
-        (".requires", DepKind::Requires),
-        (".upholds", DepKind::Upholds),
+    const KINDS: [(Sub, DepKind); 3] = [
+        (Sub::Wants, DepKind::Wants),
+        (Sub::Requires, DepKind::Requires),
+        (Sub::Upholds, DepKind::Upholds),
     ];
-    for (suffix, kind) in KINDS {
+    for (sub, kind) in KINDS {
         let names: Vec<&UnitName> = [&spec.id].into_iter().chain(&spec.names).collect();
-        let links = index.collect(&names, suffix, false);
+        let links = index.collect(&names, sub);
         for (name, path) in links {
             let other = UnitName::new(&name).and_then(|other| match spec.id.instance() {
                 Some(instance) if other.is_template() => other.instantiate(instance),

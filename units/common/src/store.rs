@@ -315,12 +315,6 @@ impl Store {
         Some((words, load(header, 0) as u16, key, dead == 1))
     }
 
-    /// Length of an indexed record, in words.
-    fn words_at(&self, at: u32) -> usize {
-        let length = load(self.memory.words(), at as usize + 1);
-        record_words((length as usize).min(MAX_PAYLOAD))
-    }
-
     fn read_record(&self, at: u32) -> Record {
         let words = self.memory.words();
         let at = at as usize;
@@ -422,33 +416,38 @@ impl Store {
     /// Copies the live records to another region and switches over, so that `extra` more words
     /// fit.
     fn compact(&mut self, extra: usize) -> Result<(), StoreError> {
-        let live: usize = self.index.values().map(|at| self.words_at(*at)).sum();
+        let live: usize = self
+            .index
+            .values()
+            .map(|at| record_size(self.memory.words(), *at))
+            .sum();
         let needed = REGION_HEADER + live + extra;
         let (start, length) = self.find_space(needed).ok_or(StoreError::Full)?;
         let words = self.memory.words();
         let mut at = start + REGION_HEADER;
-        let mut index = BTreeMap::new();
-        for (key, from) in &self.index {
-            let from = *from as usize;
-            let size = self.words_at(from as u32);
+        // Nothing can fail from here on, so the index follows at once.
+        for place in self.index.values_mut() {
+            let from = *place as usize;
+            let size = record_size(words, *place);
             let source = words.get(from..from + size).unwrap_or(&[]);
             let target = words.get(at..at + size).unwrap_or(&[]);
             for (to, from) in target.iter().zip(source) {
                 store(to, from.load(Relaxed), Relaxed);
             }
-            index.insert(*key, at as u32);
+            *place = at as u32;
             at += size;
         }
         self.write_region_header(start, length, at - start);
         publish(words, AT_SWITCH, start as u32);
         (self.start, self.length, self.used) = (start, length, at - start);
-        self.index = index;
         Ok(())
     }
 
     /// Free space for a region of at least `needed` words, twice that if the memory can grow.
     fn find_space(&mut self, needed: usize) -> Option<(usize, usize)> {
-        let wanted = (needed * 2).max(self.length.min(needed * 4));
+        // Half of it free: one copy for each record written, and memory within some five times
+        // what lives.
+        let wanted = needed * 2;
         if let Some(space) = self.free_space(wanted) {
             return Some(space);
         }
@@ -474,6 +473,12 @@ impl Store {
             .filter(|(_, length)| *length >= needed);
         fits.min_by_key(|(_, length)| *length)
     }
+}
+
+/// Length of the record that begins here, in words.
+fn record_size(words: &[AtomicU32], at: u32) -> usize {
+    let length = load(words, at as usize + 1);
+    record_words((length as usize).min(MAX_PAYLOAD))
 }
 
 /// Length of a record in words, for a payload of that many bytes.

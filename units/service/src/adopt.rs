@@ -95,7 +95,9 @@ impl Services {
         which: At,
         mine: &[SlotId],
     ) {
-        let Some(service) = self.get_mut(at) else { return };
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
         let journal = &mut ctx.journal.slots;
         let slot = mine.iter().copied().find(|slot| {
             let attempt = journal.attempt(*slot);
@@ -130,13 +132,36 @@ impl Services {
     ) -> Option<(Role, ProcId, i32)> {
         let service = self.get_mut(at)?;
         let mut proc = service.proc(role)?;
+        let which = match role {
+            Role::Main => At {
+                step: Step::Start,
+                index: service.run.main_at,
+            },
+            Role::Control => service.run.control_at,
+        };
         let slots = &ctx.journal.slots;
         for slot in mine {
-            let (own, status) = match slots.state(*slot) {
-                SlotState::Filled(own) | SlotState::Started(own) | SlotState::Failed(own, _) => {
-                    (own, None)
+            let mut ended = None;
+            let attempt = slots.attempt(*slot);
+            let own = match slots.state(*slot) {
+                SlotState::Filled(own) | SlotState::Started(own) | SlotState::Failed(own, _) => own,
+                SlotState::Exited(own, status) => {
+                    ended = Some(status);
+                    own
                 }
-                SlotState::Exited(own, status) => (own, Some(status)),
+                // The fork is on record with its number, and the child has not come to say its own:
+                // it is on its way, and must not be stopped.
+                SlotState::Forking
+                    if (role == Role::Control || !service.run.main_foreign)
+                        && attempt.step == step_number(role, which.step)
+                        && attempt.index == u32::from(which.index) =>
+                {
+                    let start = process::start_time(proc.pid).unwrap_or(0);
+                    ProcId {
+                        pid: proc.pid,
+                        start,
+                    }
+                }
                 _ => continue,
             };
             if own.pid != proc.pid || (proc.start != 0 && own.start != proc.start) {
@@ -146,7 +171,7 @@ impl Services {
             if let Some(place) = service.slots.get_mut(role as usize) {
                 *place = Some(*slot);
             }
-            if let Some(status) = status {
+            if let Some(status) = ended {
                 return Some((role, proc, status));
             }
         }
@@ -165,32 +190,55 @@ impl Services {
 
     /// The old helper had seen the end of a process, and did not get to say so.
     fn seen(&mut self, ctx: &mut Context<'_>, at: u32, role: Role, proc: ProcId, status: i32) {
-        let Some(service) = self.get_mut(at) else { return };
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
         if service.proc(role).is_none_or(|own| own.pid != proc.pid) {
             return;
         }
         let slot = service.slots.get_mut(role as usize).and_then(Option::take);
-        let (Some(slot), Some(exit)) = (slot, Exit::from_wait(status)) else { return };
+        let (Some(slot), Some(exit)) = (slot, Exit::from_wait(status)) else {
+            return;
+        };
         let which = match role {
-            Role::Main => At { step: Step::Start, index: service.run.main_at },
+            Role::Main => At {
+                step: Step::Start,
+                index: service.run.main_at,
+            },
             Role::Control => service.run.control_at,
         };
         let config = service.config.as_deref();
         let setup = ctx.journal.slots.setup_error(slot).map(|error| {
             let code = error.step as u8;
             let subject = spawn::subject(config, code, which);
-            Failure { code, errno: error.error }.describe(&subject)
+            Failure {
+                code,
+                errno: error.error,
+            }
+            .describe(&subject)
         });
-        self.feed(ctx, at, Event::Ended { role, exit, setup: setup.as_deref() });
+        self.feed(
+            ctx,
+            at,
+            Event::Ended {
+                role,
+                exit,
+                setup: setup.as_deref(),
+            },
+        );
         ctx.journal.slots.release(slot);
     }
 
     /// The pipe that tells the exec of `Type=exec` is gone with the old helper: the slot is looked at
     /// instead.
     fn watch_exec(&mut self, at: u32) {
-        let Some(service) = self.get_mut(at) else { return };
-        let exec =
-            service.config.as_ref().is_some_and(|config| config.policy.kind == Kind::Exec);
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
+        let exec = service
+            .config
+            .as_ref()
+            .is_some_and(|config| config.policy.kind == Kind::Exec);
         if exec && service.run.state == State::Start && service.run.main.is_some() {
             service.look = Some((clock::now(), 1_000));
         }
@@ -199,8 +247,13 @@ impl Services {
     /// Slots that no service goes on with: of attempts whose result is in the record already, of
     /// processes that are of no interest any more. What may still fork there is prevented.
     fn release_rest(&mut self, ctx: &mut Context<'_>, slots: &[SlotId]) {
-        let used: Vec<SlotId> =
-            self.list.iter().flatten().flat_map(|service| service.slots).flatten().collect();
+        let used: Vec<SlotId> = self
+            .list
+            .iter()
+            .flatten()
+            .flat_map(|service| service.slots)
+            .flatten()
+            .collect();
         for slot in slots.iter().filter(|slot| !used.contains(slot)) {
             let journal = &mut ctx.journal.slots;
             journal.revoke(*slot);

@@ -23,10 +23,13 @@ use std::path::Path;
 use units::value::rlimit::{Limit, Resource};
 
 /// Sets the process up, calls `begin` and executes the program; returns only if that failed.
+/// `keep` is the one descriptor that stays open until then; its number is above those that will
+/// be given.
 pub fn run(
     plan: &Plan<'_>,
     ready: Option<Ready>,
     in_group: bool,
+    keep: Option<&OwnedFd>,
     begin: impl FnOnce(),
 ) -> Failure {
     let ready = match ready.map_or_else(|| plan.resolve(), Ok) {
@@ -36,7 +39,7 @@ pub fn run(
     match set_up(plan, ready, in_group) {
         Ok(ready) => {
             begin();
-            execute(plan, ready)
+            execute(plan, ready, keep)
         }
         Err(failure) => failure,
     }
@@ -283,9 +286,9 @@ fn enter(context: &Context, ready: &Ready) -> Result<(), Failure> {
     Ok(())
 }
 
-fn execute(plan: &Plan<'_>, mut ready: Ready) -> Failure {
+fn execute(plan: &Plan<'_>, mut ready: Ready, keep: Option<&OwnedFd>) -> Failure {
     let pid = platform::process::own_pid();
-    if let Err(error) = pass_stored(plan) {
+    if let Err(error) = pass_stored(plan, keep) {
         return Failure::new(code::EXEC, &error);
     }
     let mut add = |text: String| {
@@ -318,17 +321,24 @@ fn execute(plan: &Plan<'_>, mut ready: Ready) -> Failure {
     Failure::new(code::EXEC, &last)
 }
 
-/// Gives the process what the service had deposited, from descriptor 3 on.
-fn pass_stored(plan: &Plan<'_>) -> io::Result<()> {
-    const FIRST: i32 = 3;
-    let after = FIRST.saturating_add(i32::try_from(plan.stored.len()).unwrap_or(i32::MAX));
-    let raised: Vec<OwnedFd> = plan
+/// Gives the process what the service had deposited, from descriptor 3 on, and closes all others.
+/// Ours are closed by exec anyhow; one that somebody left open in us would not be.
+fn pass_stored(plan: &Plan<'_>, keep: Option<&OwnedFd>) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    const FIRST: u32 = 3;
+    let count = plan.stored.len() as u32;
+    // Out of the way of the numbers that will be given.
+    let lift = |fd: &OwnedFd| child::raise(fd, (FIRST + count) as i32);
+    let raised = plan
         .stored
         .iter()
-        .map(|(_, fd)| child::raise(fd, after))
-        .collect::<io::Result<_>>()?;
-    for (number, fd) in (FIRST..).zip(&raised) {
+        .map(|(_, fd)| lift(fd))
+        .collect::<io::Result<Vec<_>>>()?;
+    for (number, fd) in (FIRST as i32..).zip(&raised) {
         child::install(fd, number)?;
     }
+    let kept = keep.map(|fd| fd.as_raw_fd() as u32);
+    child::close_from(FIRST + count, kept.as_slice());
+    std::mem::forget(raised);
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::context::{Preserve, Sort};
 use crate::helper::{RECORD_RUN, RECORD_VERSION, Services, Token, key};
 use crate::machine::{Effect, Event, Machine, Signal};
 use crate::policy::KillMode;
-use crate::run::{At, Role, Run, State};
+use crate::run::{At, Awaited, Role, Run, State};
 use crate::service::{Last, Service, Socket, convert, of_platform};
 use crate::spawn;
 use platform::cgroup;
@@ -41,15 +41,22 @@ impl Services {
     ) {
         let now = clock::now();
         let fallback = &self.fallback;
-        let Some(service) = self.list.get_mut(at as usize).and_then(Option::as_mut) else { return };
-        let policy = service.config.as_ref().map_or(fallback, |config| &config.policy);
+        let Some(service) = self.list.get_mut(at as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let policy = service
+            .config
+            .as_ref()
+            .map_or(fallback, |config| &config.policy);
         act(Machine::new(&mut service.run, policy, now, out));
     }
 
     pub(crate) fn carry_out(&mut self, ctx: &mut Context<'_>, at: u32, mut out: Vec<Effect>) {
         loop {
             let mut next = 0;
-            while let Some(effect) = out.get_mut(next).map(|e| std::mem::replace(e, Effect::Report))
+            while let Some(effect) = out
+                .get_mut(next)
+                .map(|e| std::mem::replace(e, Effect::Report))
             {
                 next += 1;
                 if let Some(answer) = self.one(ctx, at, effect) {
@@ -60,7 +67,13 @@ impl Services {
             if !self.is_empty_now(ctx, at) {
                 break;
             }
-            self.machine(at, &mut out, |machine| machine.handle(Event::Empty));
+            // The last thing it did may have been to write its PID file.
+            let found = match self.get(at).map(|service| service.run.awaited) {
+                Some(Awaited::MainPid) => self.find_main(at).ok(),
+                _ => None,
+            };
+            let event = found.map_or(Event::Empty, |proc| Event::Found(Ok(proc)));
+            self.machine(at, &mut out, |machine| machine.handle(event));
             if out.is_empty() {
                 break;
             }
@@ -78,7 +91,11 @@ impl Services {
                 ctx.send(FromHelper::Log { level, unit, text });
             }
             Effect::Prepare => return self.prepare_socket(ctx, at).then_some(Event::Prepared),
-            Effect::Fork { role, at: which, watch } => {
+            Effect::Fork {
+                role,
+                at: which,
+                watch,
+            } => {
                 return Some(self.fork(ctx, at, role, which, watch));
             }
             Effect::Signal(signal) => return Some(self.signal(at, signal)),
@@ -104,7 +121,13 @@ impl Services {
                 }
                 return found.ok().map(|proc| Event::Found(Ok(proc)));
             }
-            Effect::Watch(proc) => ctx.send(FromHelper::Watch { proc }),
+            Effect::Watch(proc) => {
+                // The slot is that of the process it takes over from.
+                if let Some(slot) = self.get_mut(at)?.slots.first_mut() {
+                    *slot = None;
+                }
+                ctx.send(FromHelper::Watch { proc });
+            }
             Effect::Clean { restarting } => self.clean(ctx, at, restarting),
         }
         None
@@ -120,13 +143,20 @@ impl Services {
             true
         } else {
             let bytes = postcard::to_allocvec(&service.run).unwrap_or_default();
-            ctx.journal.records.put(RECORD_RUN, RECORD_VERSION, unit_key, &bytes).is_ok()
+            ctx.journal
+                .records
+                .put(RECORD_RUN, RECORD_VERSION, unit_key, &bytes)
+                .is_ok()
         };
         if !stored && !self.full {
             self.full = true;
             let text = "the journal is full: what happens from now on is not remembered across a \
                 restart of the service helper";
-            ctx.send(FromHelper::Log { level: 3, unit: String::new(), text: text.into() });
+            ctx.send(FromHelper::Log {
+                level: 3,
+                unit: String::new(),
+                text: text.into(),
+            });
         } else if stored {
             self.full = false;
         }
@@ -135,12 +165,16 @@ impl Services {
     /// A new child writes its start time into its slot itself.
     fn learn_starts(&mut self, ctx: &mut Context<'_>, at: u32) {
         use units::journal::SlotState;
-        let Some(service) = self.get_mut(at) else { return };
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
         let slots = &ctx.journal.slots;
         let [main, control] = service.slots;
         let run = &mut service.run;
         for (proc, slot) in [(&mut run.main, main), (&mut run.control, control)] {
-            let (Some(proc), Some(slot)) = (proc, slot) else { continue };
+            let (Some(proc), Some(slot)) = (proc, slot) else {
+                continue;
+            };
             if proc.start != 0 {
                 continue;
             }
@@ -202,12 +236,16 @@ impl Services {
     fn signal(&mut self, at: u32, signal: Signal) -> Event<'static> {
         let root = self.shared.root.clone();
         let root = root.as_deref();
-        let Some(service) = self.get_mut(at) else { return Event::Signalled { left: false } };
+        let Some(service) = self.get_mut(at) else {
+            return Event::Signalled { left: false };
+        };
         let number = i32::from(signal.number);
         if signal.rest && number == signal::SIGKILL {
             if let Some(populated) = service.kill_group(root) {
                 let named = service.run.main.is_some() || service.run.control.is_some();
-                return Event::Signalled { left: populated || named };
+                return Event::Signalled {
+                    left: populated || named,
+                };
             }
         }
         let mut numbers = vec![number];
@@ -229,7 +267,9 @@ impl Services {
         }
         let known_empty = service.empty && named.iter().all(Option::is_none);
         let others = signal.rest && !known_empty && service.signal_rest(root, &numbers);
-        Event::Signalled { left: others || named.iter().any(Option::is_some) }
+        Event::Signalled {
+            left: others || named.iter().any(Option::is_some),
+        }
     }
 
     /// The main process of a forking service: what its PID file says, or the only process of the unit
@@ -237,7 +277,10 @@ impl Services {
     pub(crate) fn find_main(&self, at: u32) -> Result<ProcId, &'static str> {
         let service = self.get(at).ok_or("the unit is gone")?;
         let root = self.shared.root.as_deref();
-        let file = service.config.as_ref().and_then(|config| config.context.pid_file.as_deref());
+        let file = service
+            .config
+            .as_ref()
+            .and_then(|config| config.context.pid_file.as_deref());
         let Some(path) = file else {
             return guess(&service.members(root));
         };
@@ -249,7 +292,9 @@ impl Services {
             .filter(|pid| *pid > 1)
             .ok_or("there is no process number in its PID file")?;
         let start = process::status(pid).filter(|status| !status.is_dead());
-        let start = start.ok_or("the process in its PID file does not exist")?.start;
+        let start = start
+            .ok_or("the process in its PID file does not exist")?
+            .start;
         // A service that can write its PID file must not make us kill what is not its own.
         if !service.owns(root, &self.mount, pid) && !written_by_root(Path::new(path)) {
             return Err("the process in its PID file is not of this unit");
@@ -258,8 +303,12 @@ impl Services {
     }
 
     fn look_again(&mut self, at: u32) {
-        let Some(service) = self.get_mut(at) else { return };
-        let wait = service.look.map_or(LOOK_FIRST, |(_, wait)| (wait * 2).min(LOOK_LAST));
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
+        let wait = service
+            .look
+            .map_or(LOOK_FIRST, |(_, wait)| (wait * 2).min(LOOK_LAST));
         service.look = Some((clock::now().saturating_add(wait), wait));
     }
 
@@ -267,7 +316,7 @@ impl Services {
     pub(crate) fn look(&mut self, ctx: &mut Context<'_>, at: u32) {
         let Some(service) = self.get(at) else { return };
         match service.run.awaited {
-            crate::run::Awaited::MainPid => match self.find_main(at) {
+            Awaited::MainPid => match self.find_main(at) {
                 Ok(proc) => self.feed(ctx, at, Event::Found(Ok(proc))),
                 Err(why) => {
                     self.look_again(at);
@@ -281,7 +330,9 @@ impl Services {
 
     /// For a service of `Type=exec` that was taken over with its start in flight.
     fn has_executed(&self, ctx: &mut Context<'_>, at: u32) -> bool {
-        let slot = self.get(at).and_then(|service| service.slots[Role::Main as usize]);
+        let slot = self
+            .get(at)
+            .and_then(|service| service.slots[Role::Main as usize]);
         slot.is_some_and(|slot| {
             use units::journal::SlotState;
             matches!(ctx.journal.slots.state(slot), SlotState::Started(_))
@@ -294,8 +345,13 @@ impl Services {
         let root = self.shared.root.clone();
         let root = root.as_deref();
         let fallback = self.fallback.clone();
-        let Some(service) = self.get_mut(at) else { return false };
-        let policy = service.config.as_ref().map_or(&fallback, |config| &config.policy);
+        let Some(service) = self.get_mut(at) else {
+            return false;
+        };
+        let policy = service
+            .config
+            .as_ref()
+            .map_or(&fallback, |config| &config.policy);
         let named = service.run.main.is_some() || service.run.control.is_some();
         if !Machine::wants_empty(&service.run, policy) || named {
             stop_waiting(service, ctx);
@@ -322,9 +378,11 @@ impl Services {
 
     /// Forgets what the state no longer needs.
     fn settle(&mut self, at: u32) {
-        let Some(service) = self.get_mut(at) else { return };
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
         let run: &Run = &service.run;
-        if run.awaited != crate::run::Awaited::MainPid && run.state != State::Start {
+        if run.awaited != Awaited::MainPid && run.state != State::Start {
             service.look = None;
         }
         if run.state != State::Start {
@@ -334,7 +392,9 @@ impl Services {
 
     fn clean(&mut self, ctx: &mut Context<'_>, at: u32, restarting: bool) {
         let root = self.shared.root.clone();
-        let Some(service) = self.get_mut(at) else { return };
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
         stop_waiting(service, ctx);
         if let Some(config) = &service.config {
             let context = &config.context;
@@ -346,7 +406,10 @@ impl Services {
                 Preserve::Restart => restarting,
                 Preserve::Yes => true,
             };
-            let runtime = context.directories.iter().filter(|list| list.sort == Sort::Runtime);
+            let runtime = context
+                .directories
+                .iter()
+                .filter(|list| list.sort == Sort::Runtime);
             for name in runtime.flat_map(|list| &list.names).filter(|_| !keep) {
                 let _ = std::fs::remove_dir_all(Path::new(Sort::Runtime.root()).join(&**name));
             }
@@ -367,9 +430,9 @@ fn written_by_root(path: &Path) -> bool {
 
 fn guess(members: &[ProcId]) -> Result<ProcId, &'static str> {
     let own = |pid: u32| members.iter().any(|member| member.pid == pid);
-    let mut roots = members.iter().filter(|member| {
-        process::status(member.pid).is_some_and(|status| !own(status.parent))
-    });
+    let mut roots = members
+        .iter()
+        .filter(|member| process::status(member.pid).is_some_and(|status| !own(status.parent)));
     match (roots.next(), roots.next()) {
         (Some(main), None) => Ok(*main),
         (None, _) => Err("no process is left that could be the main process"),
@@ -414,7 +477,10 @@ pub(crate) fn stop_waiting(service: &mut Service, ctx: &mut Context<'_>) {
 /// The start time of a process of the unit, for a main process by notification.
 pub(crate) fn identify(pid: u32) -> Option<ProcId> {
     let status = process::status(pid).filter(|status| !status.is_dead())?;
-    Some(convert(process::ProcId { pid, start: status.start }))
+    Some(convert(process::ProcId {
+        pid,
+        start: status.start,
+    }))
 }
 
 /// Whether a socket is there to be read.

@@ -26,9 +26,7 @@ fn chosen(name: &str) -> bool {
         return false;
     }
     match std::env::var("SYSMASTER_FAULT_MARK") {
-        Ok(mark) => {
-            platform::files::create_new(std::path::Path::new(&mark), 0o600).is_ok()
-        }
+        Ok(mark) => platform::files::create_new(std::path::Path::new(&mark), 0o600).is_ok(),
         Err(_) => true,
     }
 }

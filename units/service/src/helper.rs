@@ -90,9 +90,14 @@ pub struct Services {
 impl Services {
     /// None yet. The notify sockets will be in this directory, normally `/run/sysmaster/notify`.
     pub fn new(notify: &Path) -> Self {
-        let shared =
-            Surroundings { notify: notify.into(), undo: spawn::undo(), ..Surroundings::default() };
-        Self { shared, ..Self::default() }
+        let shared = Surroundings {
+            notify: notify.into(),
+            ..Surroundings::default()
+        };
+        Self {
+            shared,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn get(&self, at: u32) -> Option<&Service> {
@@ -104,7 +109,10 @@ impl Services {
     }
 
     pub(crate) fn find(&self, mut what: impl FnMut(&Service) -> bool) -> Option<u32> {
-        let found = self.list.iter().position(|service| service.as_deref().is_some_and(&mut what));
+        let found = self
+            .list
+            .iter()
+            .position(|service| service.as_deref().is_some_and(&mut what));
         found.map(|at| at as u32)
     }
 
@@ -117,7 +125,11 @@ impl Services {
         if let Some(at) = self.by_name(unit) {
             return at;
         }
-        let free = self.list.iter().position(Option::is_none).unwrap_or(self.list.len());
+        let free = self
+            .list
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or(self.list.len());
         let service = Some(Box::new(Service::new(unit)));
         match self.list.get_mut(free) {
             Some(place) => *place = service,
@@ -128,29 +140,42 @@ impl Services {
 
     pub(crate) fn numbers(&self) -> Vec<u32> {
         let all = (0u32..).zip(&self.list);
-        all.filter(|(_, service)| service.is_some()).map(|(at, _)| at).collect()
+        all.filter(|(_, service)| service.is_some())
+            .map(|(at, _)| at)
+            .collect()
     }
 
     fn configure(&mut self, settings: &HelperConfig) {
         self.shared.environment.clone_from(&settings.environment);
+        self.shared.undo = spawn::undo();
         self.shared.root = match settings.cgroup_root.as_str() {
             "" => None,
             root => Some(root.into()),
         };
         if self.shared.root.is_some() {
-            self.mount = cgroup::detect().map(|found| found.mount).unwrap_or_default();
+            self.mount = cgroup::detect()
+                .map(|found| found.mount)
+                .unwrap_or_default();
         }
         self.settings = settings.clone();
     }
 
     fn load(&mut self, ctx: &mut Context<'_>, source: &UnitSource) {
         let reading = config::read(source, &self.settings);
-        let bad = reading.findings.iter().find(|found| found.severity == Severity::Error);
+        let bad = reading
+            .findings
+            .iter()
+            .find(|found| found.severity == Severity::Error);
         let at = self.entry(&source.unit);
-        let Some(service) = self.get_mut(at) else { return };
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
         service.loaded = true;
         service.broken = bad.map(|found| {
-            let file = source.files.get(usize::from(found.file)).map_or("", String::as_str);
+            let file = source
+                .files
+                .get(usize::from(found.file))
+                .map_or("", String::as_str);
             format!("{file}:{}: {}", found.line, found.text).into_boxed_str()
         });
         let can_reload = reading.config.policy.can_reload();
@@ -168,7 +193,10 @@ impl Services {
 
     fn unload(&mut self, ctx: &mut Context<'_>, unit: &str) {
         let Some(at) = self.by_name(unit) else { return };
-        if self.get(at).is_some_and(|service| !service.run.state.is_down()) {
+        if self
+            .get(at)
+            .is_some_and(|service| !service.run.state.is_down())
+        {
             return;
         }
         self.drop_socket(ctx, at);
@@ -184,7 +212,9 @@ impl Services {
 
     fn command(&mut self, ctx: &mut Context<'_>, command: &Command) {
         let at = self.entry(&command.unit);
-        let Some(service) = self.get_mut(at) else { return };
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
         let (seq, invocation) = (command.seq, command.invocation);
         if let Verb::Kill { whom, signal } = command.verb {
             if seq > service.run.kill_seq {
@@ -212,7 +242,9 @@ impl Services {
         seq: u64,
         invocation: units::state::Invocation,
     ) {
-        let Some(service) = self.get_mut(at) else { return };
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
         let down = service.run.state.is_down();
         let broken = match (&service.broken, &service.config) {
             (Some(why), _) => Some(why.to_string()),
@@ -228,7 +260,10 @@ impl Services {
             return self.report(ctx, at);
         }
         if down {
-            let cgroup = service.config.as_ref().map(|config| config.cgroup.to_string());
+            let cgroup = service
+                .config
+                .as_ref()
+                .map(|config| config.cgroup.to_string());
             service.run.cgroup = cgroup.unwrap_or_default();
         }
         self.feed(ctx, at, Event::Start { seq, invocation });
@@ -236,7 +271,9 @@ impl Services {
 
     fn kill(&mut self, ctx: &mut Context<'_>, at: u32, whom: Whom, number: u8) {
         let root = self.shared.root.clone();
-        let Some(service) = self.get_mut(at) else { return };
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
         let named = match whom {
             Whom::All => [service.run.main, service.run.control],
             Whom::Main => [service.run.main, None],
@@ -252,27 +289,46 @@ impl Services {
         if !reached {
             let unit = service.run.unit.clone();
             let text = format!("no process of it was there to take signal {number}");
-            ctx.send(FromHelper::Log { level: 5, unit, text });
+            ctx.send(FromHelper::Log {
+                level: 5,
+                unit,
+                text,
+            });
         }
     }
 
     /// A process has ended.
     fn ended(&mut self, ctx: &mut Context<'_>, proc: ProcId, status: i32) {
-        let Some(exit) = Exit::from_wait(status) else { return };
+        let Some(exit) = Exit::from_wait(status) else {
+            return;
+        };
         let same = |own: Option<ProcId>| {
             own.is_some_and(|own| {
                 own.pid == proc.pid
                     && (own.start == proc.start || proc.start == 0 || own.start == 0)
             })
         };
-        let found = self.find(|service| same(service.run.main) || same(service.run.control));
-        let Some(at) = found else {
+        let is_its = |service: &Service| same(service.run.main) || same(service.run.control);
+        // What it said before it ended comes first: it may have named another main process.
+        if let Some(at) = self.find(is_its) {
+            self.read_socket(ctx, at);
+        }
+        let Some(at) = self.find(is_its) else {
             return forget_slot(ctx, proc);
         };
-        let Some(service) = self.get_mut(at) else { return };
-        let role = if same(service.run.main) { Role::Main } else { Role::Control };
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
+        let role = if same(service.run.main) {
+            Role::Main
+        } else {
+            Role::Control
+        };
         let which = match role {
-            Role::Main => At { step: crate::policy::Step::Start, index: service.run.main_at },
+            Role::Main => At {
+                step: crate::policy::Step::Start,
+                index: service.run.main_at,
+            },
             Role::Control => service.run.control_at,
         };
         let slot = service.slots.get_mut(role as usize).and_then(Option::take);
@@ -290,10 +346,22 @@ impl Services {
             setup = slots.setup_error(slot).map(|error| {
                 let code = error.step as u8;
                 let subject = spawn::subject(service.config.as_deref(), code, which);
-                Failure { code, errno: error.error }.describe(&subject)
+                Failure {
+                    code,
+                    errno: error.error,
+                }
+                .describe(&subject)
             });
         }
-        self.feed(ctx, at, Event::Ended { role, exit, setup: setup.as_deref() });
+        self.feed(
+            ctx,
+            at,
+            Event::Ended {
+                role,
+                exit,
+                setup: setup.as_deref(),
+            },
+        );
         if let Some(slot) = slot {
             ctx.journal.slots.release(slot);
         }
@@ -318,12 +386,15 @@ impl Services {
     /// processes without a slot were not forked by us.
     fn exited_early(&mut self, ctx: &mut Context<'_>, proc: ProcId, status: i32) {
         let slots = &ctx.journal.slots;
-        let same = slots.in_use().into_iter().find(|slot| match slots.state(*slot) {
-            SlotState::Filled(own) | SlotState::Started(own) | SlotState::Failed(own, _) => {
-                own == proc
-            }
-            _ => false,
-        });
+        let same = slots
+            .in_use()
+            .into_iter()
+            .find(|slot| match slots.state(*slot) {
+                SlotState::Filled(own) | SlotState::Started(own) | SlotState::Failed(own, _) => {
+                    own == proc
+                }
+                _ => false,
+            });
         match same {
             Some(slot) => slots.exited(slot, proc, status),
             None => self.early.push((proc, status)),
@@ -331,11 +402,15 @@ impl Services {
     }
 
     fn due(&mut self, ctx: &mut Context<'_>, at: u32, now: Micros) {
-        let Some(service) = self.get_mut(at) else { return };
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
         if service.look.is_some_and(|(look, _)| look <= now) {
             self.look(ctx, at);
         }
-        let Some(service) = self.get_mut(at) else { return };
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
         for role in [Role::Main, Role::Control] {
             let lost = service.lost_at.get_mut(role as usize);
             if lost.is_some_and(|lost| lost.take_if(|when| *when <= now).is_some()) {
@@ -420,7 +495,9 @@ impl UnitType for Services {
                 }
             }
             Some(Token::Last(at)) => {
-                let Some(service) = self.get_mut(at) else { return };
+                let Some(service) = self.get_mut(at) else {
+                    return;
+                };
                 if matches!(service.last, Some(Last::Process(_))) {
                     stop_waiting(service, ctx);
                 }
@@ -432,7 +509,10 @@ impl UnitType for Services {
 
     fn tick(&mut self, now: Micros, ctx: &mut Context<'_>) {
         for at in self.numbers() {
-            if self.get(at).is_some_and(|service| service.next_deadline() <= now) {
+            if self
+                .get(at)
+                .is_some_and(|service| service.next_deadline() <= now)
+            {
                 self.due(ctx, at, now);
             }
         }

@@ -158,7 +158,11 @@ impl Plan<'_> {
             let found = self.names.iter().find(|(_, other)| *other == number);
             found.map_or("stored", |(name, _)| name)
         };
-        let names: Vec<&str> = self.stored.iter().map(|(number, _)| name(*number)).collect();
+        let names: Vec<&str> = self
+            .stored
+            .iter()
+            .map(|(number, _)| name(*number))
+            .collect();
         names.join(":")
     }
 

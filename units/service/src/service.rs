@@ -70,7 +70,10 @@ pub struct Service {
 impl Service {
     /// One of which nothing is known.
     pub fn new(unit: &str) -> Self {
-        Self { run: Run::new(unit), ..Self::default() }
+        Self {
+            run: Run::new(unit),
+            ..Self::default()
+        }
     }
 
     /// The process in a role.
@@ -87,7 +90,8 @@ impl Service {
             "" => self.config.as_ref().map(|config| &*config.cgroup)?,
             below => below,
         };
-        root.filter(|_| !below.is_empty()).map(|root| root.join(below))
+        root.filter(|_| !below.is_empty())
+            .map(|root| root.join(below))
     }
 
     /// What the manager is told.
@@ -109,7 +113,10 @@ impl Service {
             since: run.since,
             deadline: Some(run.deadline).filter(|deadline| *deadline != NEVER),
             restart: run.wish,
-            can_reload: self.config.as_ref().is_some_and(|config| config.policy.can_reload()),
+            can_reload: self
+                .config
+                .as_ref()
+                .is_some_and(|config| config.policy.can_reload()),
         }
     }
 
@@ -125,7 +132,10 @@ impl Service {
         if let Some(Last::Poll(at)) = self.last {
             next = next.min(at);
         }
-        self.lost_at.iter().flatten().fold(next, |next, at| next.min(*at))
+        self.lost_at
+            .iter()
+            .flatten()
+            .fold(next, |next, at| next.min(*at))
     }
 
     /// Whether there is nothing about it that a successor would have to know.
@@ -153,16 +163,20 @@ impl Service {
     /// Whether a process runs in the unit at all.
     pub fn is_populated(&self, root: Option<&Path>) -> bool {
         match self.group_path(root) {
-            Some(path) => {
-                Group::open(&path).and_then(|group| group.is_populated()).unwrap_or(false)
-            }
+            Some(path) => Group::open(&path)
+                .and_then(|group| group.is_populated())
+                .unwrap_or(false),
             None => !self.members(root).is_empty(),
         }
     }
 
     /// Whether this process belongs to the unit.
     pub fn owns(&self, root: Option<&Path>, mount: &Path, pid: u32) -> bool {
-        if [self.run.main, self.run.control].iter().flatten().any(|proc| proc.pid == pid) {
+        if [self.run.main, self.run.control]
+            .iter()
+            .flatten()
+            .any(|proc| proc.pid == pid)
+        {
             return true;
         }
         match self.group_path(root) {
@@ -209,10 +223,16 @@ impl Service {
 
 /// From the platform's identity to the wire's.
 pub fn convert(proc: process::ProcId) -> ProcId {
-    ProcId { pid: proc.pid, start: proc.start }
+    ProcId {
+        pid: proc.pid,
+        start: proc.start,
+    }
 }
 
 /// From the wire's identity to the platform's.
 pub fn of_platform(proc: ProcId) -> process::ProcId {
-    process::ProcId { pid: proc.pid, start: proc.start }
+    process::ProcId {
+        pid: proc.pid,
+        start: proc.start,
+    }
 }

@@ -36,12 +36,18 @@ pub fn path(directory: &Path, unit: &str) -> PathBuf {
 }
 
 fn socket_label(unit: &str) -> Label {
-    Label { kind: init_wire::Kind::NOTIFY.0, hash: init_wire::hash128(unit.as_bytes()) }
+    Label {
+        kind: init_wire::Kind::NOTIFY.0,
+        hash: init_wire::hash128(unit.as_bytes()),
+    }
 }
 
 fn stored_label(unit: &str, number: u16) -> Label {
     let name = format!("{unit}\n{number}");
-    Label { kind: init_wire::Kind::SERVICE.0, hash: init_wire::hash128(name.as_bytes()) }
+    Label {
+        kind: init_wire::Kind::SERVICE.0,
+        hash: init_wire::hash128(name.as_bytes()),
+    }
 }
 
 impl Services {
@@ -49,7 +55,9 @@ impl Services {
     /// not, [`Event::Prepared`] comes when it has.
     pub(crate) fn prepare_socket(&mut self, ctx: &mut Context<'_>, at: u32) -> bool {
         let directory = self.shared.notify.clone();
-        let Some(service) = self.get_mut(at) else { return false };
+        let Some(service) = self.get_mut(at) else {
+            return false;
+        };
         match service.socket {
             Socket::Open(_) => return true,
             Socket::Asked(_) => return false,
@@ -66,7 +74,11 @@ impl Services {
             }
             Err(error) => {
                 let text = format!("its notify socket cannot be made: {error}");
-                ctx.send(FromHelper::Log { level: 3, unit, text });
+                ctx.send(FromHelper::Log {
+                    level: 3,
+                    unit,
+                    text,
+                });
                 true
             }
         }
@@ -76,8 +88,12 @@ impl Services {
     pub(crate) fn kept(&mut self, ctx: &mut Context<'_>, label: Label, refused: Option<&str>) {
         let found = self.find(|service| socket_label(&service.run.unit) == label);
         let Some(at) = found else { return };
-        let Some(service) = self.get_mut(at) else { return };
-        let Socket::Asked(made) = &mut service.socket else { return };
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
+        let Socket::Asked(made) = &mut service.socket else {
+            return;
+        };
         let Some(made) = made.take() else { return };
         service.run.socket = refused.is_none();
         if let Some(reason) = refused {
@@ -86,7 +102,11 @@ impl Services {
                  service helper is replaced is lost"
             );
             let unit = service.run.unit.clone();
-            ctx.send(FromHelper::Log { level: 4, unit, text });
+            ctx.send(FromHelper::Log {
+                level: 4,
+                unit,
+                text,
+            });
         }
         self.open_socket(ctx, at, made);
         self.feed(ctx, at, Event::Prepared);
@@ -94,18 +114,26 @@ impl Services {
 
     fn open_socket(&mut self, ctx: &mut Context<'_>, at: u32, opened: OwnedFd) {
         let watched = ctx.watch(&opened, Token::Notify(at).number(), Interest::READ);
-        let Some(service) = self.get_mut(at) else { return };
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
         if let Err(error) = watched {
             let text = format!("its notify socket cannot be watched: {error}");
             let unit = service.run.unit.clone();
-            ctx.send(FromHelper::Log { level: 3, unit, text });
+            ctx.send(FromHelper::Log {
+                level: 3,
+                unit,
+                text,
+            });
         }
         service.socket = Socket::Open(opened);
     }
 
     /// Asks for what init keeps of a unit that was taken over.
     pub(crate) fn fetch_all(&mut self, ctx: &mut Context<'_>, at: u32) {
-        let Some(service) = self.get_mut(at) else { return };
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
         let unit = &service.run.unit;
         if service.run.socket {
             service.socket = Socket::Asked(None);
@@ -119,7 +147,9 @@ impl Services {
     /// init has given back what it kept, or has nothing.
     pub(crate) fn fetched(&mut self, ctx: &mut Context<'_>, label: Label, fd: Option<OwnedFd>) {
         if let Some(at) = self.find(|service| socket_label(&service.run.unit) == label) {
-            let asked = self.get(at).is_some_and(|s| matches!(s.socket, Socket::Asked(None)));
+            let asked = self
+                .get(at)
+                .is_some_and(|s| matches!(s.socket, Socket::Asked(None)));
             if !asked {
                 return;
             }
@@ -136,7 +166,11 @@ impl Services {
             let waits = self
                 .get(at)
                 .is_some_and(|s| s.run.awaited == crate::run::Awaited::Socket);
-            if waits && self.get(at).is_some_and(|s| crate::effects::is_open(&s.socket)) {
+            if waits
+                && self
+                    .get(at)
+                    .is_some_and(|s| crate::effects::is_open(&s.socket))
+            {
                 self.feed(ctx, at, Event::Prepared);
             }
             self.read_socket(ctx, at);
@@ -145,9 +179,15 @@ impl Services {
         let Some(fd) = fd else { return };
         let owner = self.find(|service| {
             let unit = &service.run.unit;
-            service.run.stored.iter().any(|(_, number)| stored_label(unit, *number) == label)
+            service
+                .run
+                .stored
+                .iter()
+                .any(|(_, number)| stored_label(unit, *number) == label)
         });
-        let Some(service) = owner.and_then(|at| self.get_mut(at)) else { return };
+        let Some(service) = owner.and_then(|at| self.get_mut(at)) else {
+            return;
+        };
         let unit = &service.run.unit;
         let number = service
             .run
@@ -168,7 +208,9 @@ impl Services {
             let Some(Socket::Open(opened)) = self.get(at).map(|service| &service.socket) else {
                 return;
             };
-            let Ok(Some(received)) = socket::receive(opened, &mut buffer) else { return };
+            let Ok(Some(received)) = socket::receive(opened, &mut buffer) else {
+                return;
+            };
             let bytes = buffer.get(..received.length).unwrap_or(&[]);
             match notify::read(bytes, received.truncated) {
                 Ok(said) => self.take(ctx, at, said, received),
@@ -179,13 +221,22 @@ impl Services {
 
     fn complain(&mut self, ctx: &mut Context<'_>, at: u32, text: &str) {
         let now = clock::now();
-        let Some(service) = self.get_mut(at) else { return };
-        if service.complained.is_some_and(|before| now < before.saturating_add(COMPLAINT)) {
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
+        if service
+            .complained
+            .is_some_and(|before| now < before.saturating_add(COMPLAINT))
+        {
             return;
         }
         service.complained = Some(now);
         let unit = service.run.unit.clone();
-        ctx.send(FromHelper::Log { level: 4, unit, text: text.into() });
+        ctx.send(FromHelper::Log {
+            level: 4,
+            unit,
+            text: text.into(),
+        });
     }
 
     fn take(&mut self, ctx: &mut Context<'_>, at: u32, said: Said, received: Received) {
@@ -199,7 +250,9 @@ impl Services {
         }
         let mut state: Notification = said.state;
         if let Some(pid) = said.main_pid {
-            let known = self.get(at).is_some_and(|s| s.run.main.is_some_and(|m| m.pid == pid));
+            let known = self
+                .get(at)
+                .is_some_and(|s| s.run.main.is_some_and(|m| m.pid == pid));
             match crate::effects::identify(pid) {
                 _ if known => {}
                 Some(proc) if self.owns(at, pid) => state.main = Some(proc),
@@ -227,18 +280,26 @@ impl Services {
 
     fn owns(&self, at: u32, pid: u32) -> bool {
         let root = self.shared.root.as_deref();
-        self.get(at).is_some_and(|service| service.owns(root, &self.mount, pid))
+        self.get(at)
+            .is_some_and(|service| service.owns(root, &self.mount, pid))
     }
 
     fn may_say(&self, at: u32, sender: u32) -> bool {
-        let Some(service) = self.get(at) else { return false };
-        let access = service.config.as_ref().map_or(Access::None, |config| config.policy.access);
+        let Some(service) = self.get(at) else {
+            return false;
+        };
+        let access = service
+            .config
+            .as_ref()
+            .map_or(Access::None, |config| config.policy.access);
         let is = |proc: Option<units::state::ProcId>| proc.is_some_and(|p| p.pid == sender);
         match access {
             _ if sender == 0 => false,
             Access::None => false,
             // Before its main process is known, the start command of a forking service speaks.
-            Access::Main => is(service.run.main) || !service.run.main_known && self.owns(at, sender),
+            Access::Main => {
+                is(service.run.main) || !service.run.main_known && self.owns(at, sender)
+            }
             Access::Exec => is(service.run.main) || is(service.run.control),
             Access::All => self.owns(at, sender),
         }
@@ -252,8 +313,13 @@ impl Services {
                 fd::kind(&fd),
                 Ok(Kind::Socket | Kind::Pipe | Kind::Memory | Kind::Anonymous)
             );
-            let Some(service) = self.get_mut(at) else { return };
-            let max = service.config.as_ref().map_or(0, |config| config.context.store_max);
+            let Some(service) = self.get_mut(at) else {
+                return;
+            };
+            let max = service
+                .config
+                .as_ref()
+                .map_or(0, |config| config.context.store_max);
             let refusal = match () {
                 () if service.run.stored.len() >= usize::from(max) => {
                     Some("a descriptor was not kept: FileDescriptorStoreMax= is reached")
@@ -266,7 +332,9 @@ impl Services {
                 continue;
             }
             let used = |number: &u16| !service.run.stored.iter().any(|(_, other)| other == number);
-            let Some(number) = (0..u16::MAX).find(used) else { return };
+            let Some(number) = (0..u16::MAX).find(used) else {
+                return;
+            };
             let Ok(copy) = fd.try_clone() else { return };
             ctx.keep(stored_label(&service.run.unit, number), copy);
             service.run.stored.push((name.to_owned(), number));
@@ -277,22 +345,31 @@ impl Services {
 
     /// Drops what a service has deposited: of this name, or all.
     pub(crate) fn drop_stored(&mut self, ctx: &mut Context<'_>, at: u32, name: Option<&str>) {
-        let Some(service) = self.get_mut(at) else { return };
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
         let unit = service.run.unit.clone();
         let stored = std::mem::take(&mut service.run.stored);
-        let (gone, left): (Vec<_>, Vec<_>) =
-            stored.into_iter().partition(|(own, _)| name.is_none_or(|name| name == own));
+        let (gone, left): (Vec<_>, Vec<_>) = stored
+            .into_iter()
+            .partition(|(own, _)| name.is_none_or(|name| name == own));
         service.run.stored = left;
-        service.stored.retain(|(number, _)| !gone.iter().any(|(_, other)| other == number));
+        service
+            .stored
+            .retain(|(number, _)| !gone.iter().any(|(_, other)| other == number));
         for (_, number) in gone {
-            ctx.send(FromHelper::Drop { label: stored_label(&unit, number) });
+            ctx.send(FromHelper::Drop {
+                label: stored_label(&unit, number),
+            });
         }
     }
 
     /// The unit is forgotten.
     pub(crate) fn drop_socket(&mut self, ctx: &mut Context<'_>, at: u32) {
         let directory = self.shared.notify.clone();
-        let Some(service) = self.get_mut(at) else { return };
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
         if let Socket::Open(opened) = &service.socket {
             let _ = ctx.unwatch(opened);
         }
@@ -300,7 +377,9 @@ impl Services {
             let unit = service.run.unit.clone();
             service.socket = Socket::None;
             let _ = std::fs::remove_file(path(&directory, &unit));
-            ctx.send(FromHelper::Drop { label: socket_label(&unit) });
+            ctx.send(FromHelper::Drop {
+                label: socket_label(&unit),
+            });
         }
     }
 }

@@ -68,8 +68,9 @@ pub fn spawn(
     (role, at, watch): (Role, At, bool),
 ) -> Result<Born, String> {
     let config = service.config.as_deref().ok_or("it has no configuration")?;
-    let command =
-        config.command(at.step, at.index).ok_or("it is no longer in the configuration")?;
+    let command = config
+        .command(at.step, at.index)
+        .ok_or("it is no longer in the configuration")?;
     let group_path = service.group_path(shared.root.as_deref());
     let group = match &group_path {
         Some(path) => Some(Group::create(path).map_err(|e| format!("its control group: {e}"))?),
@@ -81,10 +82,18 @@ pub fn spawn(
         command,
         defaults: &shared.environment,
         own: own_variables(service, config, shared, role, at),
-        watchdog: if role == Role::Main { config.policy.times.watchdog } else { 0 },
+        watchdog: if role == Role::Main {
+            config.policy.times.watchdog
+        } else {
+            0
+        },
         group: group_path.as_deref(),
         undo: shared.undo,
-        stored: if role == Role::Main { &service.stored } else { &[] },
+        stored: if role == Role::Main {
+            &service.stored
+        } else {
+            &[]
+        },
         names: &service.run.stored,
     };
     let ready = if plan.needs_files() {
@@ -93,7 +102,11 @@ pub fn spawn(
         // A command that cannot be resolved fails in the child, with its exit code and step.
         plan.resolve().ok()
     };
-    let pipe = if watch { Some(fd::pipe().map_err(|e| format!("a pipe: {e}"))?) } else { None };
+    let pipe = if watch {
+        Some(pipe(&plan).map_err(|e| format!("a pipe: {e}"))?)
+    } else {
+        None
+    };
     let attempt = Attempt {
         unit: key,
         invocation: service.run.invocation,
@@ -101,18 +114,30 @@ pub fn spawn(
         step: step_number(role, at.step),
         index: u32::from(at.index),
     };
-    let slot = slots.claim(&attempt).map_err(|e| format!("the journal: {e}"))?;
+    let slot = slots
+        .claim(&attempt)
+        .map_err(|e| format!("the journal: {e}"))?;
     fault::point("slot-claimed");
     let made = {
         let slots = &*slots;
         process::spawn(group.as_ref().map(AsFd::as_fd), |in_group| {
-            be_born(&plan, ready, in_group, slots, slot, pipe.as_ref().map(|(_, writer)| writer))
+            be_born(
+                &plan,
+                ready,
+                in_group,
+                slots,
+                slot,
+                pipe.as_ref().map(|(_, writer)| writer),
+            )
         })
     };
     fault::point("forked");
     match made {
         Ok(spawned) => Ok(Born {
-            proc: ProcId { pid: spawned.pid, start: 0 },
+            proc: ProcId {
+                pid: spawned.pid,
+                start: 0,
+            },
             slot,
             pipe: pipe.map(|(reader, _)| reader),
         }),
@@ -121,6 +146,20 @@ pub fn spawn(
             Err(format!("fork: {error}"))
         }
     }
+}
+
+/// The pipe that closes at exec. Its writing end stays clear of the numbers that the process is
+/// given descriptors under.
+fn pipe(plan: &Plan<'_>) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = fd::pipe()?;
+    if plan.stored.is_empty() {
+        return Ok((reader, writer));
+    }
+    let lowest = i32::try_from(plan.stored.len())
+        .unwrap_or(i32::MAX)
+        .saturating_add(3);
+    let raised = platform::child::raise(&writer, lowest)?;
+    Ok((reader, raised))
 }
 
 /// The child's life until its program begins.
@@ -134,16 +173,29 @@ fn be_born(
 ) -> i32 {
     fault::point_in_child("child-born");
     let own = process::own();
-    if !slots.fill(slot, ProcId { pid: own.pid, start: own.start }) {
-        return 0;
+    if !slots.fill(
+        slot,
+        ProcId {
+            pid: own.pid,
+            start: own.start,
+        },
+    ) {
+        // Nobody waits for this process. If somebody did, it must not look like a success.
+        return 255;
     }
     fault::point_in_child("slot-filled");
-    let failure = child::run(plan, ready, in_group, || {
+    let failure = child::run(plan, ready, in_group, pipe, || {
         slots.started(slot);
         fault::point_in_child("before-exec");
     });
     let step = u32::from(failure.code);
-    slots.failed(slot, SetupError { step, error: failure.errno });
+    slots.failed(
+        slot,
+        SetupError {
+            step,
+            error: failure.errno,
+        },
+    );
     if let Some(writer) = pipe {
         let _ = fd::write(writer, b"!");
     }
@@ -195,13 +247,18 @@ fn signal_name(signal: u8) -> String {
 
 /// What the failed set-up of a child was about, for people.
 pub fn subject(config: Option<&Config>, step: u8, at: At) -> String {
-    let Some(config) = config else { return String::new() };
+    let Some(config) = config else {
+        return String::new();
+    };
     let context = &config.context;
     let text = match step {
-        code::EXEC => config.command(at.step, at.index).map(|command| command.path.as_str()),
-        code::CHDIR => {
-            context.directory.as_ref().map(|directory| directory.path.as_deref().unwrap_or("~"))
-        }
+        code::EXEC => config
+            .command(at.step, at.index)
+            .map(|command| command.path.as_str()),
+        code::CHDIR => context
+            .directory
+            .as_ref()
+            .map(|directory| directory.path.as_deref().unwrap_or("~")),
         code::USER => context.user.as_deref(),
         code::GROUP => context.group.as_deref(),
         code::CHROOT => context.root.as_deref(),
@@ -215,10 +272,15 @@ pub fn subject(config: Option<&Config>, step: u8, at: At) -> String {
 /// What the helper itself has that services must not inherit.
 pub fn undo() -> Undo {
     const SOFT: u64 = 1024;
-    let files = platform::child::file_limit().ok().filter(|(soft, _)| *soft != SOFT);
+    let files = platform::child::file_limit()
+        .ok()
+        .filter(|(soft, _)| *soft != SOFT);
     let score = platform::files::read_file(Path::new("/proc/self/oom_score_adj"), 32);
     let oom = score.is_ok_and(|text| text.trim_ascii() != b"0");
-    Undo { files: files.map(|(_, hard)| hard), oom }
+    Undo {
+        files: files.map(|(_, hard)| hard),
+        oom,
+    }
 }
 
 /// Whether the error is that of a process that is gone.

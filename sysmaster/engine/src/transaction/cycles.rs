@@ -9,7 +9,7 @@
 use super::Transaction;
 use crate::Engine;
 use crate::api::Rejection;
-use crate::graph::{NONE, Rel};
+use crate::graph::NONE;
 use crate::job::{self, First};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -108,8 +108,7 @@ impl Engine {
             return;
         };
         self.arena.at(unit).visit = (self.search, true);
-        let edge = self.arena.range(unit, Rel::Before).start;
-        let after = self.arena.range(unit, Rel::After).start;
+        let (edge, after) = self.arena.order_at(unit);
         path.push(Step {
             unit,
             doing,

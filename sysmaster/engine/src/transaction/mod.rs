@@ -407,22 +407,7 @@ impl Engine {
             ..plain
         };
         if matches!(verb, JobVerb::Start | JobVerb::Restart) {
-            let conflicts = Pull {
-                conflicts: true,
-                ..matters
-            };
-            let table = [
-                (Rel::Requires, JobVerb::Start, matters),
-                (Rel::BindsTo, JobVerb::Start, matters),
-                (Rel::Wants, JobVerb::Start, plain),
-                (Rel::Upholds, JobVerb::Start, plain),
-                (Rel::Requisite, JobVerb::VerifyActive, matters),
-                (Rel::Conflicts, JobVerb::Stop, conflicts),
-                (Rel::ConflictedBy, JobVerb::Stop, plain),
-            ];
-            for (rel, verb, pull) in table {
-                self.spread(tx, at, unit, rel, verb, pull);
-            }
+            self.expand_start(tx, at, unit);
         }
         let propagate = Pull {
             ignore_order,
@@ -454,6 +439,39 @@ impl Engine {
                 plain,
             );
         }
+    }
+
+    /// What a start pulls in. The relations in question are the first of the unit's edges, so one
+    /// look at each is enough.
+    fn expand_start(&mut self, tx: &mut Transaction, at: u32, unit: u32) {
+        let plain = Pull::default();
+        let matters = Pull {
+            matters: true,
+            ..plain
+        };
+        let mut next = 0;
+        while let Some(&edge) = self.arena.get(unit).edges.get(next) {
+            let (verb, pull) = match edge.rel {
+                Rel::Requires | Rel::BindsTo => (JobVerb::Start, matters),
+                Rel::Wants | Rel::Upholds => (JobVerb::Start, plain),
+                Rel::Requisite => (JobVerb::VerifyActive, matters),
+                Rel::Conflicts => (
+                    JobVerb::Stop,
+                    Pull {
+                        conflicts: true,
+                        ..matters
+                    },
+                ),
+                rel if rel > Rel::Conflicts => break,
+                _ => {
+                    next += 1;
+                    continue;
+                }
+            };
+            self.pull(tx, at, edge.to, verb, pull);
+            next += 1;
+        }
+        self.spread(tx, at, unit, Rel::ConflictedBy, JobVerb::Stop, plain);
     }
 
     /// Adds a job for each unit in this relation to `unit`.

@@ -575,8 +575,13 @@ impl World {
     /// The helper comes into contact: reports what it knows, and says so.
     pub fn sync(&mut self) {
         let known: Vec<UnitName> = self.slots.keys().cloned().collect();
+        let before = self.crashes;
         for unit in &known {
             self.report(unit);
+        }
+        if self.crashes != before {
+            // The manager died on the way; the next one has been synchronised with already.
+            return;
         }
         let reported = known.iter().map(|unit| self.engine.intern(unit)).collect();
         self.feed(Input::HelperSynced {

@@ -3,6 +3,8 @@
 use super::in_process::InProcess;
 use super::*;
 use crate::state::Report;
+use crate::wire::VERSION;
+use crate::wire::helper::ToHelper;
 use std::cell::RefCell;
 use std::rc::Rc;
 

@@ -71,6 +71,14 @@ impl<'a> Words<'a> {
     }
 
     fn word(&mut self, text: &'a str) -> Result<String, ValueError> {
+        let end = text.find(is_blank).unwrap_or(text.len());
+        if let Some((word, rest)) = text.split_at_checked(end) {
+            // Most words are plain.
+            if !word.bytes().any(|b| matches!(b, b'"' | b'\'' | b'\\')) {
+                self.rest = rest;
+                return Ok(word.into());
+            }
+        }
         let mut word = Vec::new();
         let mut quote = None;
         let mut rest = text;

@@ -128,7 +128,10 @@ pub fn read(source: &UnitSource, defaults: &HelperConfig) -> Reading {
     };
     let machine = Machine::new(Path::new("/"));
     let fragment = source.files.first().map_or("", String::as_str);
-    let facts = UnitFacts { machine: &machine, fragment };
+    let facts = UnitFacts {
+        machine: &machine,
+        fragment,
+    };
     let mut draft = Draft {
         unit: &unit,
         facts: &facts,

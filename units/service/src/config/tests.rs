@@ -251,3 +251,14 @@ fn paths_imply_their_mounts() {
         .collect();
     assert_eq!(paths, ["/var/lib/web", "/srv/web", "/data/log"]);
 }
+
+#[test]
+fn the_reference_names_every_directive() {
+    let reference = include_str!("../../../../docs/reference/directives.md");
+    for (name, _) in table::TABLE {
+        assert!(
+            reference.contains(&format!("`{name}`")),
+            "docs/reference/directives.md does not mention {name}="
+        );
+    }
+}

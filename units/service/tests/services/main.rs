@@ -3,7 +3,12 @@
 //! The scenarios run one after the other in one process with one thread, because the helper forks
 //! and because this process plays init for what it leaves behind. Root is needed for users and
 //! control groups; what lacks it says so.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod life;
 mod matrix;
@@ -29,12 +34,17 @@ fn main() {
         return;
     }
     platform::process::become_subreaper().unwrap();
-    let filter = arguments.iter().find(|argument| !argument.starts_with('-')).cloned();
+    let filter = arguments
+        .iter()
+        .find(|argument| !argument.starts_with('-'))
+        .cloned();
     let filter = filter.unwrap_or_default();
-    let scenarios: Vec<Scenario> =
-        [life::ALL, setup::ALL, speech::ALL, matrix::ALL].concat();
+    let scenarios: Vec<Scenario> = [life::ALL, setup::ALL, speech::ALL, matrix::ALL].concat();
     let (mut passed, mut failed) = (0, Vec::new());
-    for (transport, word) in [(Transport::Here, "in-process"), (Transport::Process, "socket")] {
+    for (transport, word) in [
+        (Transport::Here, "in-process"),
+        (Transport::Process, "socket"),
+    ] {
         for (name, scenario) in &scenarios {
             for (groups, kind) in [(true, "cgroup"), (false, "session")] {
                 let name = format!("{name} ({word}, {kind})");
@@ -69,5 +79,9 @@ fn helper(directory: &str) -> ! {
         ..units::runtime::Settings::new("test")
     };
     let path = directory.join("helper");
-    std::process::exit(units::runtime::socket::run_at(Box::new(services), settings, &path));
+    std::process::exit(units::runtime::socket::run_at(
+        Box::new(services),
+        settings,
+        &path,
+    ));
 }

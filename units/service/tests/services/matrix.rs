@@ -20,14 +20,19 @@ fn running(rig: &mut Rig) {
     rig.load("a.service", "ExecStart=/bin/sleep 1000\n");
     rig.helper();
     assert_eq!(rig.start("a.service"), Outcome::Done);
-    rig.until("its identity is known", |rig| rig.reports["a.service"].main.is_some());
+    rig.until("its identity is known", |rig| {
+        rig.reports["a.service"].main.is_some()
+    });
     let before = rig.reports["a.service"].clone();
     rig.kill_helper();
     rig.reports.clear();
     rig.helper();
     let after = &rig.reports["a.service"];
     assert_eq!(after.active, ActiveState::Active);
-    assert_eq!((after.since, after.invocation), (before.since, before.invocation));
+    assert_eq!(
+        (after.since, after.invocation),
+        (before.since, before.invocation)
+    );
     assert_eq!(after.main.unwrap().pid, before.main.unwrap().pid);
     assert!(after.main.unwrap().start > 0);
     assert!(platform::process::is_alive(after.main.unwrap().into()));
@@ -45,15 +50,16 @@ fn died(rig: &mut Rig) {
     rig.helper();
     rig.is("a.service", ActiveState::Failed);
     let report = &rig.reports["a.service"];
-    assert_eq!((report.result.as_str(), report.exit), ("signal", Some(Exit::Signal(9))));
+    assert_eq!(
+        (report.result.as_str(), report.exit),
+        ("signal", Some(Exit::Signal(9)))
+    );
     assert!(report.restart.is_some());
 }
 
 /// Each command says that it ran, then waits for the word to go on.
 fn step(name: &str) -> String {
-    format!(
-        "/bin/sh -c 'echo {name} >>@D/out; while ! test -e @D/{name}; do sleep 0.01; done'"
-    )
+    format!("/bin/sh -c 'echo {name} >>@D/out; while ! test -e @D/{name}; do sleep 0.01; done'")
 }
 
 fn each_step(rig: &mut Rig) {
@@ -108,7 +114,12 @@ fn forking(rig: &mut Rig) {
     rig.kill_helper();
     std::fs::write(rig.directory.join("go"), "").unwrap();
     rig.helper();
-    assert_eq!(rig.outcome("a.service", seq), Outcome::Done, "{:?}", rig.reports);
+    assert_eq!(
+        rig.outcome("a.service", seq),
+        Outcome::Done,
+        "{:?}",
+        rig.reports
+    );
     let main = rig.reports["a.service"].main.unwrap();
     rig.kill_helper();
     rig.helper();
@@ -118,7 +129,10 @@ fn forking(rig: &mut Rig) {
 }
 
 fn again(rig: &mut Rig) {
-    rig.load("a.service", "Type=oneshot\nExecStart=/bin/sh -c 'echo ran >>@D/out'\n");
+    rig.load(
+        "a.service",
+        "Type=oneshot\nExecStart=/bin/sh -c 'echo ran >>@D/out'\n",
+    );
     rig.helper();
     let seq = rig.command("a.service", Verb::Start);
     assert_eq!(rig.outcome("a.service", seq), Outcome::Done);
@@ -138,7 +152,10 @@ fn again(rig: &mut Rig) {
 }
 
 fn timeouts(rig: &mut Rig) {
-    rig.load("a.service", "Type=oneshot\nTimeoutStartSec=400ms\nExecStart=/bin/sleep 1000\n");
+    rig.load(
+        "a.service",
+        "Type=oneshot\nTimeoutStartSec=400ms\nExecStart=/bin/sleep 1000\n",
+    );
     rig.helper();
     let begun = platform::clock::now();
     let seq = rig.command("a.service", Verb::Start);
@@ -160,7 +177,10 @@ fn twenty(rig: &mut Rig) {
         assert_eq!(rig.start(&format!("a{number}.service")), Outcome::Done);
     }
     let pids = |rig: &Rig| -> Vec<u32> {
-        rig.reports.values().map(|report| report.main.unwrap().pid).collect()
+        rig.reports
+            .values()
+            .map(|report| report.main.unwrap().pid)
+            .collect()
     };
     let before = pids(rig);
     for _ in 0..20 {
@@ -180,8 +200,14 @@ fn fault_points(rig: &mut Rig) {
     if rig.transport() != Transport::Process {
         return;
     }
-    rig.load("a.service", "Type=oneshot\nExecStart=/bin/sh -c 'echo ran >>@D/out'\n");
-    rig.load("b.service", "ExecStart=/bin/sh -c 'echo ran >>@D/out; exec sleep 1000'\n");
+    rig.load(
+        "a.service",
+        "Type=oneshot\nExecStart=/bin/sh -c 'echo ran >>@D/out'\n",
+    );
+    rig.load(
+        "b.service",
+        "ExecStart=/bin/sh -c 'echo ran >>@D/out; exec sleep 1000'\n",
+    );
     for unit in ["a.service", "b.service"] {
         for point in [
             "slot-claimed",
@@ -211,7 +237,10 @@ fn fault_points(rig: &mut Rig) {
             if unit == "b.service" {
                 rig.stop(unit);
             }
-            assert!(!rig.within(80_000, |rig| rig.read("out") != "ran\n"), "{unit} {point}");
+            assert!(
+                !rig.within(80_000, |rig| rig.read("out") != "ran\n"),
+                "{unit} {point}"
+            );
             rig.kill_helper();
         }
     }

@@ -56,8 +56,8 @@ pub struct Rig {
 impl Rig {
     /// `groups`: use control groups, if there are any.
     pub fn new(transport: Transport, groups: bool) -> Self {
-        let directory = std::env::temp_dir()
-            .join(format!("service-{:x}", platform::random::bits128() as u64));
+        let directory =
+            std::env::temp_dir().join(format!("service-{:x}", platform::random::bits128() as u64));
         std::fs::create_dir_all(&directory).unwrap();
         let group = match platform::cgroup::detect().filter(|_| groups) {
             Some(found) => {
@@ -98,10 +98,6 @@ impl Rig {
     /// How the helper is reached.
     pub fn transport(&self) -> Transport {
         self.transport
-    }
-
-    pub fn path(&self, name: &str) -> String {
-        self.directory.join(name).to_str().unwrap().to_owned()
     }
 
     pub fn read(&self, name: &str) -> String {
@@ -157,8 +153,7 @@ impl Rig {
                 self.hear(hello, None);
             }
             Transport::Process => {
-                let mut command =
-                    std::process::Command::new(std::env::current_exe().unwrap());
+                let mut command = std::process::Command::new(std::env::current_exe().unwrap());
                 command.env("RIG_HELPER", &self.directory);
                 if let Some(fault) = &self.fault {
                     command.env("SYSMASTER_FAULT", fault);
@@ -172,7 +167,9 @@ impl Rig {
                     }
                     let mut poller = Poller::new(&[]).unwrap();
                     poller.add(listener, 1, Interest::READ).unwrap();
-                    poller.wait(Some(clock::now() + 100_000), &mut Vec::new()).unwrap();
+                    poller
+                        .wait(Some(clock::now() + 100_000), &mut Vec::new())
+                        .unwrap();
                 };
                 self.poller.add(&stream, LINK, Interest::READ).unwrap();
                 self.link = Link::Process { child, stream };
@@ -195,7 +192,8 @@ impl Rig {
                 }
             }
             FromHelper::Keep { label } => {
-                self.kept.insert(label, fd.expect("a descriptor beside Keep"));
+                self.kept
+                    .insert(label, fd.expect("a descriptor beside Keep"));
                 self.send(ToHelper::Kept { label }, None);
             }
             FromHelper::Drop { label } => {
@@ -225,7 +223,15 @@ impl Rig {
             ..HelperConfig::default()
         };
         let (version, build, epoch) = (VERSION, "test".into(), self.epoch);
-        self.send(ToHelper::Welcome { version, build, epoch, config }, None);
+        self.send(
+            ToHelper::Welcome {
+                version,
+                build,
+                epoch,
+                config,
+            },
+            None,
+        );
         let hash = units::runtime::hash128(b"service");
         for kind in [units::runtime::kind::JOURNAL, units::runtime::kind::SLOTS] {
             self.give(Label { kind, hash });
@@ -254,14 +260,21 @@ impl Rig {
 
     fn listen(&mut self) {
         while let Link::Here(here) = &mut self.link {
-            let Some((frame, fd)) = here.take().unwrap() else { return };
+            let Some((frame, fd)) = here.take().unwrap() else {
+                return;
+            };
             self.hear(frame, fd);
         }
     }
 
     /// Goes on for as long as it takes for this to become true.
     pub fn until(&mut self, what: &str, done: impl FnMut(&Rig) -> bool) {
-        assert!(self.within(20_000_000, done), "{what}: {:#?} {:#?}", self.history, self.logs);
+        assert!(
+            self.within(20_000_000, done),
+            "{what}: {:#?} {:#?}",
+            self.history,
+            self.logs
+        );
     }
 
     /// The same, for at most so many microseconds.
@@ -364,9 +377,18 @@ impl Rig {
         let seq = (self.epoch << 32) | self.seq;
         let invocation = match verb {
             Verb::Start => Invocation(u128::from(seq)),
-            _ => self.reports.get(unit).map(|report| report.invocation).unwrap_or_default(),
+            _ => self
+                .reports
+                .get(unit)
+                .map(|report| report.invocation)
+                .unwrap_or_default(),
         };
-        let command = Command { unit: unit.into(), invocation, seq, verb };
+        let command = Command {
+            unit: unit.into(),
+            invocation,
+            seq,
+            verb,
+        };
         self.send(ToHelper::Command(command), None);
         seq
     }
@@ -391,11 +413,16 @@ impl Rig {
     }
 
     pub fn active(&self, unit: &str) -> ActiveState {
-        self.reports.get(unit).map(|report| report.active).unwrap_or_default()
+        self.reports
+            .get(unit)
+            .map(|report| report.active)
+            .unwrap_or_default()
     }
 
     pub fn is(&mut self, unit: &str, active: ActiveState) {
-        self.until(&format!("{unit} is {}", active.as_str()), |rig| rig.active(unit) == active);
+        self.until(&format!("{unit} is {}", active.as_str()), |rig| {
+            rig.active(unit) == active
+        });
     }
 
     /// A file has this content.

@@ -41,19 +41,35 @@ fn environment(rig: &mut Rig) {
          EnvironmentFile=-@D/none\nUnsetEnvironment=A\nStandardOutput=truncate:@D/out\n\
          RuntimeDirectory=service-test-env\nExecStart=/bin/sh -c 'env | sort; echo \"$0|$1\"' ${D} $B\n",
     );
-    rig.load("b.service", "Type=oneshot\nEnvironmentFile=@D/none\nExecStart=/bin/true\n");
+    rig.load(
+        "b.service",
+        "Type=oneshot\nEnvironmentFile=@D/none\nExecStart=/bin/true\n",
+    );
     rig.helper();
     assert_eq!(rig.start("a.service"), Outcome::Done, "{:?}", rig.reports);
     let out = rig.read("out");
     for line in ["B=x y", "C=file", "D=a b", "FROM_MANAGER=1", "a b|x"] {
         assert!(out.lines().any(|other| other == line), "{line}: {out}");
     }
-    assert!(out.contains("RUNTIME_DIRECTORY=/run/service-test-env\n"), "{out}");
-    assert!(out.contains("INVOCATION_ID=0000") && out.contains("SYSTEMD_EXEC_PID="), "{out}");
-    assert!(out.contains("PATH=/usr/local/sbin:") && !out.contains("\nA="), "{out}");
+    assert!(
+        out.contains("RUNTIME_DIRECTORY=/run/service-test-env\n"),
+        "{out}"
+    );
+    assert!(
+        out.contains("INVOCATION_ID=0000") && out.contains("SYSTEMD_EXEC_PID="),
+        "{out}"
+    );
+    assert!(
+        out.contains("PATH=/usr/local/sbin:") && !out.contains("\nA="),
+        "{out}"
+    );
     assert!(!std::path::Path::new("/run/service-test-env").exists());
     assert_eq!(rig.start("b.service"), Outcome::Failed);
-    assert!(rig.reports["b.service"].detail.contains("/none"), "{:?}", rig.reports["b.service"]);
+    assert!(
+        rig.reports["b.service"].detail.contains("/none"),
+        "{:?}",
+        rig.reports["b.service"]
+    );
 }
 
 fn streams(rig: &mut Rig) {
@@ -68,7 +84,10 @@ fn streams(rig: &mut Rig) {
     rig.helper();
     assert_eq!(rig.start("a.service"), Outcome::Done, "{:?}", rig.reports);
     let here = rig.directory.to_str().unwrap().to_owned();
-    assert_eq!(rig.read("log"), format!("before\ninput\nerr\n{here}\n0027\n100\n200\n5\n"));
+    assert_eq!(
+        rig.read("log"),
+        format!("before\ninput\nerr\n{here}\n0027\n100\n200\n5\n")
+    );
 }
 
 fn users(rig: &mut Rig) {
@@ -87,7 +106,10 @@ fn users(rig: &mut Rig) {
     rig.helper();
     assert_eq!(rig.start("a.service"), Outcome::Done, "{:?}", rig.reports);
     let out = rig.read("out");
-    assert!(out.starts_with("nobody\n/nonexistent nobody nobody\n"), "{out}");
+    assert!(
+        out.starts_with("nobody\n/nonexistent nobody nobody\n"),
+        "{out}"
+    );
     assert_eq!(rig.read("bang"), "0\n");
     let made = std::fs::metadata("/run/service-test-user").unwrap();
     assert_eq!((made.mode() & 0o7777, made.uid()), (0o750, 65534));
@@ -98,26 +120,74 @@ fn users(rig: &mut Rig) {
 fn failures(rig: &mut Rig) {
     std::fs::write(rig.directory.join("plain"), "no program").unwrap();
     let cases = [
-        ("ExecStart=/no/such/program", 203, "EXEC", "/no/such/program"),
+        (
+            "ExecStart=/no/such/program",
+            203,
+            "EXEC",
+            "/no/such/program",
+        ),
         ("ExecStart=no-such-program", 203, "EXEC", "no-such-program"),
         ("ExecStart=@D/plain", 203, "EXEC", "Permission denied"),
-        ("ExecStart=/bin/true\nWorkingDirectory=@D/none", 200, "CHDIR", "/none"),
-        ("ExecStart=/bin/true\nUser=no-such-user", 217, "USER", "no-such-user"),
-        ("ExecStart=/bin/true\nGroup=no-such-group", 216, "GROUP", "no-such-group"),
-        ("ExecStart=/bin/true\nStandardOutput=file:@D/none/x", 209, "STDOUT", "No such file"),
-        ("ExecStart=/bin/true\nStandardInput=file:@D/none", 208, "STDIN", "No such file"),
-        ("ExecStart=/bin/true\nStandardError=append:@D/no/x", 222, "STDERR", "No such file"),
-        ("ExecStart=/bin/true\nRootDirectory=@D/none", 210, "CHROOT", "/none"),
+        (
+            "ExecStart=/bin/true\nWorkingDirectory=@D/none",
+            200,
+            "CHDIR",
+            "/none",
+        ),
+        (
+            "ExecStart=/bin/true\nUser=no-such-user",
+            217,
+            "USER",
+            "no-such-user",
+        ),
+        (
+            "ExecStart=/bin/true\nGroup=no-such-group",
+            216,
+            "GROUP",
+            "no-such-group",
+        ),
+        (
+            "ExecStart=/bin/true\nStandardOutput=file:@D/none/x",
+            209,
+            "STDOUT",
+            "No such file",
+        ),
+        (
+            "ExecStart=/bin/true\nStandardInput=file:@D/none",
+            208,
+            "STDIN",
+            "No such file",
+        ),
+        (
+            "ExecStart=/bin/true\nStandardError=append:@D/no/x",
+            222,
+            "STDERR",
+            "No such file",
+        ),
+        (
+            "ExecStart=/bin/true\nRootDirectory=@D/none",
+            210,
+            "CHROOT",
+            "/none",
+        ),
     ];
     for (at, (text, ..)) in cases.iter().enumerate() {
-        rig.load(&format!("a{at}.service"), &format!("Type=oneshot\n{text}\n"));
+        rig.load(
+            &format!("a{at}.service"),
+            &format!("Type=oneshot\n{text}\n"),
+        );
     }
     rig.helper();
     for (at, (text, code, step, subject)) in cases.iter().enumerate() {
         let unit = format!("a{at}.service");
         assert_eq!(rig.start(&unit), Outcome::Failed, "{text}");
         let report = &rig.reports[&unit];
-        assert_eq!(report.exit, Some(Exit::Code(*code)), "{text}: {}", report.detail);
+        assert_eq!(
+            report.exit,
+            Some(Exit::Code(*code)),
+            "{text}: {}",
+            report.detail
+        );
         assert_eq!(report.active, ActiveState::Failed);
         assert!(report.detail.contains(step), "{text}: {}", report.detail);
         assert!(report.detail.contains(subject), "{text}: {}", report.detail);

@@ -1,0 +1,305 @@
+//! The helpers' processes: started, judged, killed, and seen to end.
+//!
+//! The table and its states are [`crate::helpers`], what is said over the connection is
+//! [`crate::contact`].
+
+use crate::backoff::Cause;
+use crate::helpers::{ARRIVAL, DEBT, Debt, Phase};
+use crate::manager::Manager;
+use engine::api::Input;
+use platform::{child, clock, fd, process, signal};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use units::state::{Exit, Micros, ProcId};
+
+impl Manager {
+    /// Makes sure that a helper of this type runs or is on its way. `false`: there is none.
+    pub(crate) fn need_helper(&mut self, unit_type: &str) -> bool {
+        let Some(index) = self.helpers.index(unit_type) else {
+            return false;
+        };
+        match self.helpers.get(index).map(|helper| helper.phase) {
+            Some(Phase::Idle) => self.start_helper(index),
+            Some(Phase::Missing) | None => return false,
+            Some(_) => {}
+        }
+        self.helpers
+            .get(index)
+            .is_some_and(|helper| helper.phase != Phase::Missing)
+    }
+
+    /// Starts the process of a helper that has none.
+    fn start_helper(&mut self, index: usize) {
+        let Some(helper) = self.helpers.get(index) else {
+            return;
+        };
+        let unit_type = helper.unit_type.clone();
+        let path = self.helper_dir.join(&unit_type);
+        if !path.is_file() {
+            self.helper_missing(index, &format!("found no executable {}", path.display()));
+            return;
+        }
+        match self.spawn_helper(&unit_type, &path) {
+            Ok(proc) => {
+                let now = clock::now();
+                let Some(helper) = self.helpers.get_mut(index) else {
+                    return;
+                };
+                helper.proc = Some(proc);
+                helper.child = true;
+                helper.hung = false;
+                helper.phase = Phase::Awaited;
+                helper.since = now;
+                helper.debt = Some(Debt::new(0, now + ARRIVAL));
+            }
+            Err(error) => {
+                let text = format!("the helper for .{unit_type} units cannot be started: {error}");
+                self.log(3, "", &text);
+                self.pause_helper(index, Cause::OwnFault);
+            }
+        }
+    }
+
+    /// Forks and executes a helper. It stands in a gate until it is recorded: if we die before, it
+    /// ends without having done anything.
+    fn spawn_helper(&mut self, unit_type: &str, path: &Path) -> io::Result<ProcId> {
+        let program = platform::files::c_path(path)?;
+        let mut arguments = child::Strings::new();
+        arguments.push(path.as_os_str().as_bytes())?;
+        let mut environment = child::Strings::new();
+        for (name, value) in std::env::vars_os() {
+            environment.push(&[name.as_bytes(), b"=", value.as_bytes()].concat())?;
+        }
+        let (gate, opener) = fd::pipe()?;
+        let gate_number = gate.as_raw_fd().unsigned_abs();
+        let spawned = process::spawn(None, |_| {
+            child::close_from(3, &[gate_number]);
+            let open = fd::set_nonblocking(&gate, false)
+                .and_then(|()| fd::read(&gate, &mut [0; 1]))
+                .is_ok_and(|got| got == 1);
+            if !open {
+                return 0;
+            }
+            let _ = child::reset_signals(false);
+            let _ = child::new_session();
+            let error = child::execute(&program, &arguments, &environment);
+            error.raw_os_error().unwrap_or(0).min(126) | 0x80
+        })?;
+        let start = process::start_time(spawned.pid).unwrap_or(0);
+        let proc = ProcId {
+            pid: spawned.pid,
+            start,
+        };
+        self.persist.helper(unit_type, proc)?;
+        fd::write(&opener, &[1])?;
+        Ok(proc)
+    }
+
+    /// There is no helper for this type: its units cannot be used.
+    fn helper_missing(&mut self, index: usize, why: &str) {
+        let Some(helper) = self.helpers.get_mut(index) else {
+            return;
+        };
+        helper.phase = Phase::Missing;
+        helper.proc = None;
+        helper.preload = None;
+        let unit_type = helper.unit_type.clone();
+        self.exits.gone(index);
+        self.log(
+            3,
+            "",
+            &format!("{why}: units of type .{unit_type} cannot be started"),
+        );
+        self.inputs.push_back(Input::HelperMissing { unit_type });
+    }
+
+    /// A helper does not keep to its contract: it is replaced.
+    pub(crate) fn fail_helper(&mut self, index: usize, what: &str) {
+        let Some(helper) = self.helpers.get_mut(index) else {
+            return;
+        };
+        let text = format!(
+            "the helper for .{} units {what}: it is replaced",
+            helper.unit_type
+        );
+        helper.hung = true;
+        self.log(3, "", &text);
+        self.kill_helper(index);
+    }
+
+    pub(crate) fn kill_helper(&mut self, index: usize) {
+        self.drop_contact(index);
+        let Some(helper) = self.helpers.get_mut(index) else {
+            return;
+        };
+        let Some(proc) = helper.proc else { return };
+        helper.phase = Phase::Dying;
+        helper.debt = None;
+        let _ = process::kill(to_platform(proc), signal::SIGKILL);
+    }
+
+    /// Looks after our own children: helpers that ended or were stopped.
+    pub(crate) fn reap_children(&mut self) {
+        while let Ok(Some(exit)) = process::peek_exit() {
+            let proc = ProcId {
+                pid: exit.proc.pid,
+                start: exit.proc.start,
+            };
+            let index = self.helpers.by_pid(proc);
+            let _ = process::reap(proc.pid);
+            if let Some(index) = index {
+                self.helper_died(index, exit.status);
+            }
+        }
+        for index in 0..self.helpers.len() {
+            let Some(helper) = self.helpers.get(index) else {
+                continue;
+            };
+            let Some(proc) = helper.proc.filter(|_| helper.child) else {
+                continue;
+            };
+            if helper.phase != Phase::Dying && process::is_stopped(proc.pid).unwrap_or(false) {
+                self.helper_stopped(index);
+            }
+        }
+    }
+
+    /// A helper was stopped by somebody: it would see no exit and answer no command.
+    pub(crate) fn helper_stopped(&mut self, index: usize) {
+        let Some(helper) = self.helpers.get(index) else {
+            return;
+        };
+        let text = format!(
+            "the helper for .{} units was stopped: it is replaced",
+            helper.unit_type
+        );
+        self.log(4, "", &text);
+        self.kill_helper(index);
+    }
+
+    /// One of init's children was stopped: a helper of an earlier manager's?
+    pub(crate) fn find_stopped_helpers(&mut self) {
+        for index in 0..self.helpers.len() {
+            let Some(helper) = self.helpers.get(index) else {
+                continue;
+            };
+            let Some(proc) = helper.proc.filter(|_| helper.phase != Phase::Dying) else {
+                continue;
+            };
+            let stopped = process::status(proc.pid).is_some_and(|now| {
+                now.state == b'T' && (proc.start == 0 || now.start == proc.start)
+            });
+            if stopped {
+                self.helper_stopped(index);
+            }
+        }
+    }
+
+    /// The recorded process of a helper is gone, with this raw wait status.
+    pub(crate) fn helper_died(&mut self, index: usize, status: i32) {
+        // What it still said before its end counts.
+        self.read_helper(index);
+        self.drop_contact(index);
+        let Some(helper) = self.helpers.get_mut(index) else {
+            return;
+        };
+        helper.proc = None;
+        helper.debt = None;
+        let hung = std::mem::take(&mut helper.hung);
+        let exit = Exit::from_wait(status);
+        let how = match exit {
+            Some(Exit::Code(code)) => format!("exited with {code}"),
+            Some(Exit::Signal(sig) | Exit::Core(sig)) => {
+                format!("was killed by {}", units::value::signal::name(sig))
+            }
+            None => "ended".into(),
+        };
+        let unit_type = helper.unit_type.clone();
+        let cause = Cause::of(exit, hung);
+        let level = if cause == Cause::Outsider { 5 } else { 3 };
+        self.log(
+            level,
+            "",
+            &format!("the helper for .{unit_type} units {how}"),
+        );
+        self.pause_helper(index, cause);
+    }
+
+    /// Starts a helper again, at once or after a pause.
+    fn pause_helper(&mut self, index: usize, cause: Cause) {
+        let now = clock::now();
+        let Some(helper) = self.helpers.get_mut(index) else {
+            return;
+        };
+        let pause = helper.deaths.enter(now, cause);
+        helper.phase = Phase::Paused { until: now + pause };
+        if pause == 0 {
+            self.start_helper(index);
+        }
+    }
+
+    /// What is due of the helpers: starts after a pause, and debts.
+    pub(crate) fn helpers_due(&mut self, now: Micros) {
+        for index in 0..self.helpers.len() {
+            let Some(helper) = self.helpers.get(index) else {
+                continue;
+            };
+            if matches!(helper.phase, Phase::Paused { until } if until <= now) {
+                self.start_helper(index);
+            }
+            let Some(debt) = self.helpers.get(index).and_then(|helper| helper.debt) else {
+                continue;
+            };
+            if debt.due <= now {
+                self.read_helper(index);
+                self.judge(index, now);
+            }
+        }
+    }
+
+    /// A debt is overdue and what the helper sent is read: hung, or starved?
+    fn judge(&mut self, index: usize, now: Micros) {
+        let Some(helper) = self.helpers.get_mut(index) else {
+            return;
+        };
+        let (Some(debt), Some(proc)) = (&mut helper.debt, helper.proc) else {
+            return;
+        };
+        if debt.due > now {
+            return;
+        }
+        let Some(status) = process::status(proc.pid)
+            .filter(|s| !s.is_dead() && (proc.start == 0 || s.start == proc.start))
+        else {
+            // Dead: its end will be told by whoever reaps it.
+            if helper.child || self.init.is_some() {
+                debt.due = Micros::MAX;
+            }
+            return;
+        };
+        let Some(before) = debt.cpu else {
+            debt.cpu = Some(status.cpu);
+            debt.due = now + DEBT;
+            return;
+        };
+        let used = status.cpu.saturating_sub(before);
+        let starved = status.state == b'R' && used * 10 < platform::kernel::ticks_per_second();
+        if starved && !debt.extended {
+            debt.extended = true;
+            debt.cpu = Some(status.cpu);
+            debt.due = now + DEBT;
+            return;
+        }
+        self.fail_helper(index, "does not answer");
+    }
+}
+
+/// A process in the platform's words.
+fn to_platform(proc: ProcId) -> process::ProcId {
+    process::ProcId {
+        pid: proc.pid,
+        start: proc.start,
+    }
+}
