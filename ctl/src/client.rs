@@ -83,7 +83,7 @@ impl<'a> Client<'a> {
                 return Err(self.too_late());
             }
             let mut replies = Vec::new();
-            let attempt = self.attempt(request, true, &mut |reply| {
+            let attempt = self.attempt(request, &mut |reply| {
                 replies.push(reply);
                 Ok(())
             })?;
@@ -104,20 +104,19 @@ impl<'a> Client<'a> {
         )))
     }
 
-    /// Asks, and hands over each answer as it comes, however long that takes. `false` if the
-    /// manager went away before the end.
+    /// Asks, and hands over each answer as it comes. A manager that works on it says so every
+    /// second, so silence has the same limit here. `false` if it went away before the end.
     pub fn follow(
         &mut self,
         request: &Request,
         each: &mut dyn FnMut(Reply) -> Result<(), Fault>,
     ) -> Result<bool, Fault> {
-        Ok(matches!(self.attempt(request, false, each)?, Attempt::Done))
+        Ok(matches!(self.attempt(request, each)?, Attempt::Done))
     }
 
     fn attempt(
         &mut self,
         request: &Request,
-        bounded: bool,
         each: &mut dyn FnMut(Reply) -> Result<(), Fault>,
     ) -> Result<Attempt, Fault> {
         let frame = wire::encode(request)
@@ -127,13 +126,13 @@ impl<'a> Client<'a> {
         if !self.send(&frame)? {
             return Ok(Attempt::Lost);
         }
-        let mut limit = Some(limit);
+        let mut limit = limit;
         loop {
             let Some(reply) = self.receive(limit)? else {
                 return Ok(Attempt::Lost);
             };
-            // It lives and works on it: silence is measured anew, or not at all.
-            limit = bounded.then(|| clock::now() + self.patience);
+            // It lives and works on it: silence is measured anew.
+            limit = clock::now() + self.patience;
             match reply {
                 Reply::End => return Ok(Attempt::Done),
                 Reply::Error { kind, message } => return Err(refusal(kind, message)),
@@ -153,7 +152,7 @@ impl<'a> Client<'a> {
             if !self.send(&hello)? {
                 continue;
             }
-            match self.receive(Some(limit))? {
+            match self.receive(limit)? {
                 Some(Reply::Hello { control, build, .. }) => {
                     self.control = control;
                     self.build = build;
@@ -233,8 +232,8 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// The next frame; `None` if the other side is gone. Waits for ever without a limit.
-    fn receive(&mut self, limit: Option<u64>) -> Result<Option<Reply>, Fault> {
+    /// The next frame; `None` if the other side is gone.
+    fn receive(&mut self, limit: u64) -> Result<Option<Reply>, Fault> {
         if self.buffer.is_empty() {
             self.buffer.resize(MAX_FRAME, 0);
         }
@@ -242,16 +241,13 @@ impl<'a> Client<'a> {
             let Some(stream) = self.stream.as_mut() else {
                 return Ok(None);
             };
-            let left = limit.map(|limit| limit.saturating_sub(clock::now()));
-            if left == Some(0) {
+            let left = limit.saturating_sub(clock::now());
+            if left == 0 {
                 return Err(self.too_late());
             }
-            let step = match left {
-                Some(left) if !self.noticed => Some(left.min(NOTICE)),
-                other => other,
-            };
+            let step = if self.noticed { left } else { left.min(NOTICE) };
             stream
-                .set_read_timeout(step.map(Duration::from_micros))
+                .set_read_timeout(Some(Duration::from_micros(step)))
                 .map_err(|error| Fault::failed(format!("cannot set a time limit: {error}")))?;
             match stream.read(&mut self.buffer) {
                 Ok(0) => {
@@ -303,6 +299,7 @@ fn link(path: &str) -> io::Result<UnixStream> {
     // one packet.
     let stream = UnixStream::from(socket::connect(Path::new(path))?);
     stream.set_nonblocking(false)?;
+    stream.set_write_timeout(Some(Duration::from_micros(NOTICE)))?;
     Ok(stream)
 }
 

@@ -96,9 +96,15 @@ fn head(
         (epoch, 0) => format!(", epoch {epoch}"),
         (epoch, took) => format!(", epoch {epoch}, took over in {}", span(took)),
     };
+    let build = match info.build.as_str() {
+        "" => String::new(),
+        // The build of a release is its version and would be said twice.
+        build if build.ends_with(&info.version) => String::new(),
+        build => format!(" ({build})"),
+    };
     let manager = format!(
-        "sysmaster {} ({}), pid {}{replaced}",
-        info.version, info.build, info.pid
+        "sysmaster {}{build}, pid {}{replaced}",
+        info.version, info.pid
     );
     fact("manager", Paint::Plain, &manager);
     let helpers: Vec<String> = info

@@ -231,7 +231,10 @@ impl Page<'_, '_, '_> {
         if !detail.detail.is_empty() {
             self.facts("because", Paint::Bad, std::slice::from_ref(&detail.detail));
         }
-        self.fact("condition", Paint::Busy, &detail.condition);
+        if !detail.condition.is_empty() {
+            let text = format!("{} does not hold", detail.condition);
+            self.fact("condition", Paint::Busy, &text);
+        }
         self.facts("ignored", Paint::Busy, &detail.unsupported);
         let rest: Vec<String> = facts
             .findings
@@ -290,9 +293,13 @@ impl Page<'_, '_, '_> {
         if detail.cgroup.is_empty() {
             return;
         }
-        self.fact("cgroup", Paint::Plain, &detail.cgroup);
         let style = self.run.screen.style;
-        for line in processes::tree(&style, &detail.cgroup) {
+        let lines = processes::tree(&style, &detail.cgroup);
+        if lines.is_empty() && detail.line.active.is_down() {
+            return;
+        }
+        self.fact("cgroup", Paint::Plain, &detail.cgroup);
+        for line in lines {
             let pad = " ".repeat(INDENT);
             let _ = writeln!(self.out, "{pad}{}", style.cut(&line, INDENT));
         }

@@ -49,8 +49,12 @@ pub fn dependencies(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Faul
             run.print(&json::edges(&edges));
             continue;
         }
-        let active = query::detail(run, &root).map_or(ActiveState::Inactive, |d| d.line.active);
-        let text = draw(run, &root, active, &edges);
+        // It may have been asked for by an alias; the edges have the unit's own name.
+        let (name, active) = match query::detail(run, &root) {
+            Ok(detail) => (detail.line.name, detail.line.active),
+            Err(_) => (root, ActiveState::Inactive),
+        };
+        let text = draw(run, &name, active, &edges);
         run.print(&text);
     }
     Ok(exit::OK)

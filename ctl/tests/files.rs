@@ -109,6 +109,21 @@ fn enable_and_disable() {
 }
 
 #[test]
+fn a_link_that_leads_there_by_another_way_is_no_obstacle() {
+    let root = Root::new();
+    let wants = root.0.join("etc/sysmaster/system/multi-user.target.wants");
+    fs::create_dir_all(&wants).unwrap();
+    std::os::unix::fs::symlink(
+        "../../../../usr/lib/sysmaster/system/web.service",
+        wants.join("web.service"),
+    )
+    .unwrap();
+    assert_eq!(root.sctl(&["is-enabled", "web"]).out, "enabled\n");
+    let run = root.sctl(&["enable", "web"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+}
+
+#[test]
 fn mask_and_unmask() {
     let root = Root::new();
     assert_eq!(root.sctl(&["mask", "web"]).code, 0);

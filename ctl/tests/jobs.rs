@@ -221,6 +221,14 @@ fn a_manager_that_says_nothing_is_given_up_in_time() {
 }
 
 #[test]
+fn nor_is_one_waited_for_that_falls_silent_with_a_job() {
+    let fake = Fake::new(|_, _| vec![queued("a.service", 1), Step::Silence]);
+    let run = sctl(&fake, &["--timeout=1", "-q", "start", "a"]);
+    assert_eq!(run.code, 1);
+    assert!(run.err.contains("no answer"), "{}", run.err);
+}
+
+#[test]
 fn garbage_is_an_error_not_a_crash() {
     let fake = Fake::new(|_, _| vec![Step::Raw(vec![0xff; 300])]);
     let run = sctl(&fake, &["list-units"]);

@@ -127,6 +127,29 @@ fn a_unit_on_its_way() {
 }
 
 #[test]
+fn a_unit_kept_down_by_a_condition() {
+    let mut one = detail("cond.service");
+    one.line.active = ActiveState::Inactive;
+    one.line.sub = "dead".into();
+    one.main = None;
+    one.since = 0;
+    one.cgroup = "system.slice/cond.service".into();
+    one.condition = "PathExists=/nix".into();
+    let fake = machine(vec![one]);
+    let run = sctl(&fake, &["status", "cond", "--root=/nonexistent"]);
+    assert_eq!(run.code, 3);
+    assert_eq!(
+        run.out,
+        "\
+○ cond.service — The cond of the test
+  state     inactive (dead)
+  file      /usr/lib/sysmaster/system/cond.service
+  condition PathExists=/nix does not hold
+"
+    );
+}
+
+#[test]
 fn no_such_unit_is_four() {
     let fake = machine(vec![]);
     let run = sctl(&fake, &["status", "nix"]);

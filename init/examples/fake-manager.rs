@@ -141,10 +141,10 @@ impl Manager {
                 self.send(&FromManager::Pong { nonce }, &[]);
             }
             ToManager::Signal { signo } => {
-                self.tell(&format!("signal {signo}"));
                 if self.take_signals {
                     self.send(&FromManager::Taken { signo }, &[]);
                 }
+                self.tell(&format!("signal {signo}"));
             }
             ToManager::Fd { label } => {
                 let fd = fd.expect("a descriptor");

@@ -23,6 +23,7 @@ use crate::say::{
 };
 use crate::supervise::Init;
 use crate::sys;
+use crate::text::shift_down;
 use crate::workers::Job;
 use core::ffi::CStr;
 use init_wire::{Before, Ending, MANAGER_FD};
@@ -404,11 +405,10 @@ fn oom_kills() -> u64 {
             found = count;
             break;
         }
-        carried = used.saturating_sub(line);
+        carried = shift_down(&mut buf, line, used);
         if carried >= buf.len() {
             break;
         }
-        buf.copy_within(line.min(used)..used, 0);
     }
     sys::close(fd);
     found

@@ -254,8 +254,10 @@ mod tests {
                 since: u64::MAX,
             },
             Record::Shutdown {
-                ending: Ending::Kexec,
-                at: u64::MAX,
+                shutdown: Shutdown {
+                    ending: Ending::Kexec,
+                    left_ms: u32::MAX,
+                },
             },
             Record::Watchdog {
                 fd: 9,

@@ -19,7 +19,7 @@ use crate::say::{
 use crate::state::{self, Read, Record};
 use crate::supervise::Init;
 use crate::sys::{self, List, STATE_VARIABLE};
-use crate::text::{Text, join, parse};
+use crate::text::{Text, join, parse, shift_down};
 use crate::workers::{Job, status_of};
 use core::ffi::CStr;
 use init_wire::{Request, Shutdown};
@@ -497,8 +497,7 @@ fn each_record(fd: i32, mut each: impl FnMut(Record)) -> bool {
                 Read::Record(_) => return false,
             }
         }
-        buf.copy_within(done.min(used)..used, 0);
-        used = used.saturating_sub(done);
+        used = shift_down(&mut buf, done, used);
     }
     false
 }

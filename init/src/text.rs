@@ -123,6 +123,23 @@ pub fn join(parts: &[&[u8]]) -> Text {
     text
 }
 
+/// Moves what is between `from` and `to` to the beginning; how many bytes that is. (The library's
+/// `copy_within` may panic.)
+#[inline(never)]
+pub fn shift_down(buf: &mut [u8], from: usize, to: usize) -> usize {
+    let mut count = 0;
+    for index in from..to {
+        let Some(byte) = buf.get(index).copied() else {
+            break;
+        };
+        if let Some(place) = buf.get_mut(count) {
+            *place = byte;
+            count += 1;
+        }
+    }
+    count
+}
+
 /// An unsigned decimal number; `None` for anything else, or more than 64 bits.
 #[must_use]
 pub fn parse(digits: &[u8]) -> Option<u64> {

@@ -6,15 +6,24 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use units::runtime::UnitType;
 
 /// A program in here: its arguments with its own name first, its exit status.
 type Program = fn(Vec<OsString>) -> i32;
 
 fn program(name: &str) -> Option<Program> {
     match name {
-        "sysmaster" => Some(sysmaster::main),
+        "sysmaster" => Some(|arguments| sysmaster::main_with(arguments, inside)),
         "sctl" => Some(sctl::main),
         "service" | "sysmaster-service" => Some(|_| unit_service::main()),
+        _ => None,
+    }
+}
+
+/// Helpers that can run inside the manager.
+fn inside(unit_type: &str) -> Option<Box<dyn UnitType>> {
+    match unit_type {
+        "service" => Some(Box::new(unit_service::services())),
         _ => None,
     }
 }

@@ -87,6 +87,18 @@ static void supervisors(void (*f)(int pid, const char *cmd))
 	if (d) closedir(d);
 }
 
+/* CPU time of a process so far, in nanoseconds (the first number of schedstat). */
+static long long cpu_of(int pid)
+{
+	char path[64], text[64] = "";
+	int fd, n;
+	snprintf(path, sizeof path, "/proc/%d/schedstat", pid);
+	if ((fd = open(path, O_RDONLY)) < 0) return 0;
+	n = read(fd, text, sizeof text - 1);
+	close(fd);
+	return n > 0 ? atoll(text) : 0;
+}
+
 static long pss_total, switches;
 static int manager, helper;
 
@@ -97,7 +109,7 @@ static void add_memory(int pid, const char *cmd)
 	snprintf(path, sizeof path, "/proc/%d/smaps_rollup", pid);
 	pss = field(path, "\nPss:");
 	pss_total += pss;
-	dprintf(console, "NOTE pid %d %s pss %ld KiB\n", pid, cmd, pss);
+	dprintf(console, "NOTE %s (pid %d): PSS %ld KiB, CPU so far %.3f ms\n", cmd, pid, pss, cpu_of(pid) / 1e6);
 	if (pid == 1) report("pss_init", pss);
 }
 
@@ -113,18 +125,6 @@ static void find_ours(int pid, const char *cmd)
 {
 	if (strstr(cmd, "helpers/service") || strstr(cmd, "sysmaster-service")) helper = pid;
 	else if (pid != 1 && strstr(cmd, "sysmaster")) manager = pid;
-}
-
-/* CPU time of a process so far, in nanoseconds (the first number of schedstat). */
-static long long cpu_of(int pid)
-{
-	char path[64], text[64] = "";
-	int fd, n;
-	snprintf(path, sizeof path, "/proc/%d/schedstat", pid);
-	if ((fd = open(path, O_RDONLY)) < 0) return 0;
-	n = read(fd, text, sizeof text - 1);
-	close(fd);
-	return n > 0 ? atoll(text) : 0;
 }
 
 static long long cpu_total;

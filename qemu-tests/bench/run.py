@@ -54,6 +54,8 @@ def tree(root, args, shape, services):
     for target in TARGETS:
         shutil.copy(os.path.join(args.units, target), units)
     os.symlink("multi-user.target", os.path.join(units, "default.target"))
+    with open(os.path.join(root, "etc/sysmaster/system.conf"), "w") as f:
+        f.write("[Manager]\nShowStatus=no\n")
     wants = os.path.join(units, "multi-user.target.wants")
     os.makedirs(wants)
     for number in range(services):
@@ -74,7 +76,7 @@ def boot(args, pid1, shape, services, full=False):
             names = subprocess.run(["find", ".", "-print0"], cwd=root, check=True, stdout=subprocess.PIPE).stdout
             subprocess.run(["cpio", "--quiet", "-0", "-o", "-H", "newc", "-R", "0:0"], cwd=root, input=names, stdout=f,
                            check=True)
-        append = f"console=ttyS0 panic=-1 quiet rdinit=/init bench_n={services} bench_pid1={pid1}"
+        append = f"console=ttyS0 panic=-1 quiet loglevel=1 rdinit=/init bench_n={services} bench_pid1={pid1}"
         if full:
             append += " bench_full=1"
         command = ["qemu-system-x86_64", "-M", "microvm,isa-serial=on", "-accel", "tcg,thread=single", "-icount",

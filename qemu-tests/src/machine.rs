@@ -108,9 +108,10 @@ impl Machine {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Runs a command line inside.
+    /// Runs a command line inside; forty seconds is more than anything may take.
     pub fn inside(&self, args: &[&str]) -> Output {
-        Command::new("nsenter")
+        Command::new("timeout")
+            .args(["--kill-after=1", "40", "nsenter"])
             .args([
                 "-t",
                 &self.init.pid.to_string(),
@@ -253,6 +254,10 @@ impl Drop for Machine {
                         line.pid, line.parent, line.state, line.command
                     );
                 }
+                for question in ["list-units", "list-jobs"] {
+                    let answer = self.sctl(&["--timeout=2", question]);
+                    eprintln!("{}{}", answer.out, answer.err);
+                }
                 self.init.signal(9);
             }
             eprintln!("---- console ----\n{}\n----", self.console());
@@ -337,7 +342,7 @@ fn launch(setup: &Setup, console: &File, group: Option<&Path>) -> Child {
         format!("echo $$ > {}/cgroup.procs && ", group.display())
     });
     let script = format!(
-        "{join}exec unshare --mount --uts --ipc --net --cgroup --pid --fork --kill-child=KILL \
+        "{join}exec setpriv --pdeathsig=KILL unshare --mount --uts --ipc --net --cgroup --pid --fork --kill-child=KILL \
          sh \"$D/boot.sh\""
     );
     let environment: Vec<String> = setup

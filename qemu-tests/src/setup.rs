@@ -70,7 +70,8 @@ pub struct Setup {
     pub(crate) lacking: Lacking,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) run_bytes: Option<u64>,
-    binaries: PathBuf,
+    /// init and the multi-call executable.
+    binaries: [PathBuf; 2],
 }
 
 impl Setup {
@@ -85,14 +86,19 @@ impl Setup {
             eprintln!("skipped: namespaces take root");
             return None;
         }
-        let binaries = binaries();
-        for name in ["init", "multicall"] {
-            assert!(
-                binaries.join(name).is_file(),
-                "there is no {}: build it (`make build`), or say where it is in SYSMASTER_BIN_DIR",
-                binaries.join(name).display()
+        let directory = binaries();
+        // init is built with the release profile only; cargo puts that beside the other.
+        let init = [directory.join("init"), directory.join("../release/init")];
+        let init = init.iter().find(|path| path.is_file());
+        let programs = directory.join("multicall");
+        let (Some(init), true) = (init, programs.is_file()) else {
+            panic!(
+                "init or multicall is missing in {}: build them (`make build`), or say where \
+                 they are in SYSMASTER_BIN_DIR",
+                directory.display()
             );
-        }
+        };
+        let binaries = [init.clone(), programs];
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let directory =
             std::env::temp_dir().join(format!("sysmaster-test-{}-{number}", std::process::id()));
@@ -115,16 +121,11 @@ impl Setup {
             }
         };
         let library = self.files().join(LIBRARY);
+        let [init, programs] = &self.binaries;
         must(fs::create_dir_all(library.join("helpers")), "directories");
         must(fs::create_dir_all(self.directory.join("t")), "directories");
-        must(
-            install(&self.binaries.join("init"), &library.join("init")),
-            "init",
-        );
-        must(
-            install(&self.binaries.join("multicall"), &library.join("sysmaster")),
-            "sysmaster",
-        );
+        must(install(init, &library.join("init")), "init");
+        must(install(programs, &library.join("sysmaster")), "sysmaster");
         must(
             symlink("../sysmaster", library.join("helpers/service")),
             "the helper's link",

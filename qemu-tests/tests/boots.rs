@@ -35,12 +35,9 @@ fn services_of_every_type_come_up_and_go_down_in_order() {
         machine.wait_state(&format!("{unit}.service"), "active");
     }
     assert_eq!(machine.read("run/once"), "x\n");
-    assert_eq!(
-        machine.running("sleep 100").len(),
-        3,
-        "{:?}",
-        machine.running("sleep")
-    );
+    machine.wait("three programs run", || {
+        machine.running("sleep 100").len() == 3
+    });
     assert_eq!(machine.sctl(&["is-system-running"]).out, "running\n");
     let main = machine.property("forking.service", "MainPID");
     assert_eq!(main, machine.read("run/forking.pid").trim());
@@ -118,4 +115,36 @@ fn sctl_starts_stops_and_says_why() {
     let unknown = machine.sctl(&["start", "unknown"]);
     assert_eq!(unknown.code, 5, "{unknown:?}");
     assert_eq!(machine.sctl(&["status", "unknown"]).code, 4);
+}
+
+#[test]
+fn reload_and_reexec_disturb_nobody() {
+    println!("daemon-reload and daemon-reexec: the next start is the new one, what runs goes on");
+    let Some(setup) = Setup::new() else { return };
+    setup
+        .wanted("a.service", "[Service]\nExecStart=/bin/sleep 1001\n")
+        .wanted("b.service", "[Service]\nExecStart=/bin/sleep 1002\n");
+    let mut machine = setup.boot();
+    machine.wait("both run", || machine.running("/bin/sleep 100").len() == 2);
+    let before = machine.running("/bin/sleep 100");
+    let manager = machine.manager().expect("a manager");
+    let unit = machine.path("etc/sysmaster/system/a.service");
+    std::fs::write(unit, "[Service]\nExecStart=/bin/sleep 2001\n").unwrap();
+    assert!(machine.sctl(&["status", "a"]).out.contains("daemon-reload"));
+    assert_eq!(machine.sctl(&["daemon-reload"]).code, 0);
+    assert!(!machine.sctl(&["status", "a"]).out.contains("daemon-reload"));
+    assert_eq!(machine.sctl(&["daemon-reexec"]).code, 0);
+    assert_ne!(
+        machine.manager().expect("a manager").id(),
+        manager.id(),
+        "it was replaced"
+    );
+    let ids = |list: &[qemu_tests::Proc]| list.iter().map(qemu_tests::Proc::id).collect::<Vec<_>>();
+    assert_eq!(ids(&machine.running("/bin/sleep 100")), ids(&before));
+    assert_eq!(machine.sctl(&["restart", "a"]).code, 0);
+    machine.wait("the new command runs", || {
+        machine.running("/bin/sleep 2001").len() == 1
+    });
+    assert_eq!(machine.property("b.service", "ActiveState"), "active");
+    machine.power_off();
 }

@@ -227,7 +227,12 @@ impl Manager {
         } else {
             "running"
         };
-        let helpers = self.helpers.iter().filter(|helper| helper.proc.is_some());
+        let own = platform::process::own_pid();
+        let helpers = self.helpers.iter().filter_map(|helper| {
+            let pid = helper.proc.map(|proc| proc.pid);
+            let pid = pid.or(helper.inside.then_some(own))?;
+            Some((helper.unit_type.clone(), pid, helper.synced()))
+        });
         ManagerInfo {
             version: env!("CARGO_PKG_VERSION").into(),
             build: crate::BUILD.into(),
@@ -245,9 +250,7 @@ impl Manager {
             } else {
                 0
             },
-            helpers: helpers
-                .map(|h| (h.unit_type.clone(), h.proc.map_or(0, |p| p.pid), h.synced()))
-                .collect(),
+            helpers: helpers.collect(),
             missing: platform::degrade::list()
                 .into_iter()
                 .map(|(name, text)| format!("{name}: {text}"))

@@ -148,7 +148,7 @@ impl Manager {
         }
     }
 
-    fn on_helper(&mut self, index: usize, frame: FromHelper, fd: Option<OwnedFd>) {
+    pub(crate) fn on_helper(&mut self, index: usize, frame: FromHelper, fd: Option<OwnedFd>) {
         let Some(helper) = self.helpers.get(index) else {
             return;
         };
@@ -327,6 +327,10 @@ impl Manager {
             let Some(helper) = self.helpers.get_mut(index) else {
                 continue;
             };
+            if helper.inside {
+                self.flush_inside(index);
+                continue;
+            }
             helper.close_batch(clock::now());
             if helper.front().is_some() {
                 self.flush_helper(index);

@@ -4,6 +4,12 @@
 //! a point and what happens there (`after-record:kill`, `before-turn:stop`), and the file named by
 //! `SYSMASTER_FAULT_ONCE`, which must exist, is removed first: so it happens once, not in the next
 //! manager too. In all other builds a point is nothing.
+//!
+//! | Point | Where |
+//! |---|---|
+//! | `after-record` | a record is stored, what it makes safe is not done |
+//! | `helper-forked` | a helper stands in its gate and is not recorded |
+//! | `before-ack` | exits are taken by everybody and not acknowledged |
 
 /// Something may happen here.
 #[cfg(feature = "fault-points")]

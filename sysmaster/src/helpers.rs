@@ -129,6 +129,8 @@ pub struct Helper {
     pub since: Micros,
     /// Its socket takes no more for now.
     pub blocked: bool,
+    /// It runs inside the manager and has neither process nor connection.
+    pub inside: bool,
     out: VecDeque<Outgoing>,
     asked: bool,
     next_nonce: u64,
@@ -151,6 +153,7 @@ impl Helper {
             preload: Some(Vec::new()),
             since: 0,
             blocked: false,
+            inside: false,
             out: VecDeque::new(),
             asked: false,
             next_nonce: 0,
@@ -177,7 +180,7 @@ impl Helper {
 
     /// Queues an encoded frame.
     pub fn queue_bytes(&mut self, bytes: Vec<u8>, fd: Option<OwnedFd>) -> bool {
-        if self.conn.is_none() || self.out.len() >= LONGEST_QUEUE {
+        if (self.conn.is_none() && !self.inside) || self.out.len() >= LONGEST_QUEUE {
             return false;
         }
         self.asked = true;
@@ -199,7 +202,10 @@ impl Helper {
     }
 
     fn wants_ping(&self) -> bool {
-        self.asked && self.debt.is_none() && matches!(self.phase, Phase::Syncing | Phase::Synced)
+        self.asked
+            && !self.inside
+            && self.debt.is_none()
+            && matches!(self.phase, Phase::Syncing | Phase::Synced)
     }
 
     /// It answered. Anything queued since the ping becomes the next debt.
@@ -217,6 +223,11 @@ impl Helper {
     /// The front is sent.
     pub fn sent(&mut self) {
         self.out.pop_front();
+    }
+
+    /// Takes the front.
+    pub fn pop(&mut self) -> Option<Outgoing> {
+        self.out.pop_front()
     }
 
     /// The connection is over: what was queued is void, the engine will repeat what counts.

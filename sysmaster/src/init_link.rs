@@ -37,6 +37,8 @@ pub type Frame = (ToManager, Option<OwnedFd>);
 #[derive(Debug)]
 pub struct InitLink {
     fd: OwnedFd,
+    /// For the answers that are waited for at start.
+    poller: Option<Poller>,
     hello: Hello,
     aside: VecDeque<Frame>,
     out: VecDeque<(Vec<u8>, Option<OwnedFd>)>,
@@ -48,8 +50,11 @@ impl InitLink {
     /// Waits for init's greeting on this socket and answers it.
     pub fn open(fd: OwnedFd, build: [u8; 8]) -> io::Result<Self> {
         platform::fd::set_nonblocking(&fd, true)?;
+        let poller = Poller::new(&[])?;
+        poller.add(&fd, 0, Interest::READ)?;
         let mut link = Self {
             fd,
+            poller: Some(poller),
             hello: EMPTY_HELLO,
             aside: VecDeque::new(),
             out: VecDeque::new(),
@@ -104,8 +109,6 @@ impl InitLink {
     /// Receives until a frame is the one that is waited for. Others are set aside.
     fn receive_until(&mut self, wanted: impl Fn(&ToManager) -> bool) -> io::Result<Frame> {
         let end = clock::now() + PATIENCE;
-        let mut poller = Poller::new(&[])?;
-        poller.add(&self.fd, 0, Interest::READ)?;
         let mut events: Vec<Event> = Vec::new();
         loop {
             self.flush();
@@ -119,7 +122,10 @@ impl InitLink {
                 return Err(io::Error::from(io::ErrorKind::TimedOut));
             }
             events.clear();
-            poller.wait(Some(end), &mut events)?;
+            match &mut self.poller {
+                Some(poller) => poller.wait(Some(end), &mut events)?,
+                None => return Err(io::Error::from(io::ErrorKind::WouldBlock)),
+            }
         }
     }
 
@@ -148,8 +154,9 @@ impl InitLink {
         }
     }
 
-    /// The next frame: first those set aside.
+    /// The next frame: first those set aside. From the first call on nothing is waited for.
     pub fn take(&mut self) -> Option<Frame> {
+        self.poller = None;
         match self.aside.pop_front() {
             Some(frame) => Some(frame),
             None => self.receive(),

@@ -36,6 +36,7 @@
 //! | [`persist`], [`boot`] | state store; boot and shutdown |
 //! | [`init_link`], [`relay`], [`exits`] | the channel to init and what comes over it |
 //! | [`helpers`], [`lifecycle`], [`contact`], [`backoff`] | the helpers: table, processes, talk, pauses |
+//! | [`inside`] | helpers that are no processes |
 //! | [`load`], [`effects`] | units into the engine; decisions out of it |
 //! | [`server`], [`client`], [`requests`], [`answers`] | control and public socket |
 //! | [`console`], [`log`] | what people see |
@@ -52,6 +53,7 @@ pub mod exits;
 pub mod fault;
 pub mod helpers;
 pub mod init_link;
+pub mod inside;
 pub mod install;
 pub mod lifecycle;
 pub mod load;
@@ -72,8 +74,14 @@ use std::ffi::OsString;
 pub const BUILD: &str = concat!("sysmaster ", env!("CARGO_PKG_VERSION"));
 
 /// The manager as a program: `sysmaster --init-fd 3`, started by init. Returns the exit status: 0
-/// asks init for a new manager, 1 says that this one could not go on.
+/// asks init for a new manager, 1 says that this one could not go on. It contains no helpers.
 pub fn main(arguments: Vec<OsString>) -> i32 {
+    main_with(arguments, |_| None)
+}
+
+/// The same for an executable that contains helpers, which run inside the manager where
+/// `Helpers=in-process` is set.
+pub fn main_with(arguments: Vec<OsString>, builtin: inside::Builtin) -> i32 {
     let arguments: Vec<String> = arguments
         .into_iter()
         .skip(1)
@@ -82,7 +90,7 @@ pub fn main(arguments: Vec<OsString>) -> i32 {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["--init-fd", number] => match number.parse() {
-            Ok(number) => start::run(number),
+            Ok(number) => start::run(number, builtin),
             Err(_) => usage(&format!("found --init-fd {number}, expected a number")),
         },
         ["--version"] => {

@@ -36,6 +36,9 @@ impl Manager {
             return;
         };
         let unit_type = helper.unit_type.clone();
+        if self.start_inside(index, &unit_type) {
+            return;
+        }
         let path = self.helper_dir.join(&unit_type);
         if !path.is_file() {
             self.helper_missing(index, &format!("found no executable {}", path.display()));
@@ -87,6 +90,7 @@ impl Manager {
             let error = child::execute(&program, &arguments, &environment);
             error.raw_os_error().unwrap_or(0).min(126) | 0x80
         })?;
+        crate::fault::point("helper-forked");
         let start = process::start_time(spawned.pid).unwrap_or(0);
         let proc = ProcId {
             pid: spawned.pid,
@@ -148,6 +152,7 @@ impl Manager {
                 start: exit.proc.start,
             };
             let index = self.helpers.by_pid(proc);
+            self.inside_exited(exit);
             let _ = process::reap(proc.pid);
             if let Some(index) = index {
                 self.helper_died(index, exit.status);
@@ -242,6 +247,7 @@ impl Manager {
 
     /// What is due of the helpers: starts after a pause, and debts.
     pub(crate) fn helpers_due(&mut self, now: Micros) {
+        self.inside_due();
         for index in 0..self.helpers.len() {
             let Some(helper) = self.helpers.get(index) else {
                 continue;

@@ -11,6 +11,7 @@ use crate::console::Console;
 use crate::exits::Ledger;
 use crate::helpers::Table;
 use crate::init_link::InitLink;
+use crate::inside::Inside;
 use crate::loader::Loader;
 use crate::log::Log;
 use crate::persist::Persist;
@@ -35,6 +36,8 @@ pub(crate) mod token {
     pub const PUBLIC: u64 = 3;
     /// The listener for helpers.
     pub const HELPERS: u64 = 4;
+    /// From here on: tokens of helpers inside, each with room for as many as the type may use.
+    const INSIDE: u32 = 48;
     const HELPER: u64 = 1 << 32;
     const CLIENT: u64 = 1 << 40;
 
@@ -48,8 +51,15 @@ pub(crate) mod token {
         CLIENT | u64::from(serial)
     }
 
+    /// The first token of a helper inside.
+    pub fn inside(index: usize) -> u64 {
+        (index as u64 + 1) << INSIDE
+    }
+
     /// Whose a token is.
     pub enum Owner {
+        /// A helper inside.
+        Inside(usize),
         /// Helper and generation of its connection.
         Helper(usize, u16),
         /// Client by serial number.
@@ -60,7 +70,9 @@ pub(crate) mod token {
 
     /// Takes a token apart.
     pub fn owner(token: u64) -> Owner {
-        if token & CLIENT != 0 {
+        if token >> INSIDE != 0 {
+            Owner::Inside((token >> INSIDE) as usize - 1)
+        } else if token & CLIENT != 0 {
             Owner::Client(token as u32)
         } else if token & HELPER != 0 {
             Owner::Helper((token >> 16 & 0xffff) as usize, token as u16)
@@ -146,6 +158,10 @@ pub struct Manager {
     pub(crate) own_uid: u32,
     /// Frames from init were set aside or left unread.
     pub(crate) more_from_init: bool,
+    /// Helpers that are not processes.
+    pub(crate) inside: Inside,
+    /// Where our sockets are.
+    pub(crate) run_dir: PathBuf,
     /// Where the helpers' executables are.
     pub(crate) helper_dir: PathBuf,
     /// Below which unit files and settings are.
@@ -184,7 +200,7 @@ impl Manager {
 
     /// Sleeps until something happens or boot time `deadline`, and takes what there is.
     pub(crate) fn wait(&mut self, deadline: Option<Micros>) -> io::Result<()> {
-        let deadline = if self.more_from_init {
+        let deadline = if self.more_from_init || !self.inputs.is_empty() {
             Some(1)
         } else {
             deadline
@@ -247,6 +263,7 @@ impl Manager {
         [
             self.engine.next_deadline(),
             self.helpers.deadline(),
+            self.inside.deadline(),
             self.console.deadline(),
             self.server.deadline(),
         ]
@@ -271,6 +288,7 @@ impl Manager {
                     self.helper_ready(index, generation, ready);
                 }
                 token::Owner::Client(serial) => self.client_ready(serial, ready),
+                token::Owner::Inside(index) => self.inside_ready(index, ready),
                 token::Owner::Other => {}
             },
         }

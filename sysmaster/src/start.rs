@@ -6,6 +6,7 @@ use crate::console::{Console, Style};
 use crate::exits::Ledger;
 use crate::helpers::{Phase, Table};
 use crate::init_link::InitLink;
+use crate::inside::{Builtin, Inside};
 use crate::loader::{Loader, Settings};
 use crate::log::Log;
 use crate::manager::{Infos, Manager, token};
@@ -32,13 +33,17 @@ pub(crate) struct Places {
     pub helpers: PathBuf,
     /// Unit files and settings are looked for below it.
     pub root: PathBuf,
+    /// Helpers this executable contains.
+    pub builtin: Builtin,
     /// Whether there is a console and a kernel's log to write to.
     pub speak: bool,
 }
 
-impl Default for Places {
-    fn default() -> Self {
+impl Places {
+    /// Those of a running machine.
+    fn new(builtin: Builtin) -> Self {
         Self {
+            builtin,
             run: "/run/sysmaster".into(),
             helpers: HELPERS.into(),
             root: "/".into(),
@@ -53,10 +58,10 @@ const HELPERS: &str = "/usr/lib/sysmaster/helpers";
 const BACKLOG: i32 = 256;
 
 /// Runs a manager whose socket to init has this number.
-pub(crate) fn run(init_fd: i32) -> i32 {
+pub(crate) fn run(init_fd: i32, builtin: Builtin) -> i32 {
     let started = clock::now();
     let socket = fd::inherited(init_fd).map_err(failed("the descriptor of --init-fd"));
-    match socket.and_then(|socket| Manager::start(socket, &Places::default(), started)) {
+    match socket.and_then(|socket| Manager::start(socket, &Places::new(builtin), started)) {
         Ok(mut manager) => {
             manager.begin();
             manager.run()
@@ -130,6 +135,8 @@ impl Manager {
             inputs: VecDeque::new(),
             fresh_watches: Vec::new(),
             more_from_init: false,
+            inside: Inside::new(places.builtin),
+            run_dir: places.run.clone(),
             helper_dir: places.helpers.clone(),
             root: places.root.clone(),
             cgroup_root: cgroup_root(),

@@ -58,6 +58,7 @@ impl World {
             run: root.join("run"),
             helpers: root.join("helpers"),
             root: root.clone(),
+            builtin: |_| None,
             speak: false,
         };
         Self {

@@ -179,6 +179,8 @@ pub struct UnitRecord {
     pub limit: (Micros, u32),
     /// The start limit was hit.
     pub limit_hit: bool,
+    /// What became of the last command, once it is known.
+    pub outcome: Outcome,
 }
 
 /// All of a job that must outlive the manager.

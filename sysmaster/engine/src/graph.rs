@@ -22,7 +22,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use units::name::UnitName;
 use units::spec::{DepKind, LoadState, UnitSpec};
-use units::state::{ActiveState, Invocation, JobMode, Micros};
+use units::state::{ActiveState, Invocation, JobMode, Micros, Outcome};
 use units::wire::helper::Verb;
 
 /// No unit, no entry.
@@ -223,10 +223,14 @@ pub(crate) struct Unit {
     /// Sequence of the last report.
     pub heard: u64,
     pub pending: Option<Verb>,
+    /// Of the last command, once it is known.
+    pub outcome: Outcome,
     pub restart_at: Option<Micros>,
     pub restarts: u32,
     pub limit: (Micros, u32),
     pub limit_hit: bool,
+    /// Starts the engine wanted by itself: since when, how many. Not recorded.
+    pub own_starts: (Micros, u32),
 
     pub start_limit: (Micros, u32),
     pub job_timeout: Option<Micros>,
@@ -269,10 +273,12 @@ impl Unit {
             seq: 0,
             heard: 0,
             pending: None,
+            outcome: Outcome::None,
             restart_at: None,
             restarts: 0,
             limit: (0, 0),
             limit_hit: false,
+            own_starts: (0, 0),
             start_limit: (10_000_000, 5),
             job_timeout: None,
             job_running_timeout: None,
@@ -366,6 +372,7 @@ impl Arena {
         self.units.len() as u32
     }
 
+    #[inline(always)]
     pub fn get(&self, id: u32) -> &Unit {
         self.units.get(id as usize).unwrap_or(&self.nobody)
     }
@@ -379,6 +386,7 @@ impl Arena {
         self.titles.get(id as usize)
     }
 
+    #[inline(always)]
     pub fn at(&mut self, id: u32) -> &mut Unit {
         match self.units.get_mut(id as usize) {
             Some(unit) => unit,
@@ -621,6 +629,7 @@ impl Arena {
     }
 
     /// Where among the unit's edges `Before` and `After` begin; they stand together at the end.
+    #[inline(always)]
     pub fn order_at(&self, id: u32) -> (usize, usize) {
         let (before, after) = self.get(id).order_at;
         (before as usize, after as usize)
@@ -635,6 +644,7 @@ impl Arena {
     }
 
     /// The unit at the other end of an edge.
+    #[inline(always)]
     pub fn end(&self, id: u32, at: usize) -> u32 {
         self.get(id).edges.get(at).map_or(NONE, |edge| edge.to)
     }

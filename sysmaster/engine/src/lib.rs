@@ -42,10 +42,11 @@
 //!
 //! # Records
 //!
-//! The effects of a step come out at its end ([`record`]), such that after each prefix of them a
-//! new manager can go on from what is stored: first the jobs of new transactions, then the one
-//! record that commits them, then the other jobs, the units, then what others see, and last the
-//! removal of jobs that ended, what followed before what it followed from. See [`restore`].
+//! Effects come out in portions ([`record`]): what the input changed, then what each job that ran
+//! changed. Within a portion they are in such an order that after each prefix of them a new
+//! manager can go on from what is stored: first the jobs of new transactions, then the one record
+//! that commits them, then the other jobs, the units, then what others see, and last the removal
+//! of jobs that ended, what followed before what it followed from. See [`restore`].
 //!
 //! # What it may never do
 //!
@@ -188,8 +189,7 @@ impl Engine {
         }
         self.ready();
         self.decide(input, entropy);
-        self.execute(entropy);
-        self.flush(effects);
+        self.execute(entropy, effects);
     }
 
     /// The graph in order, and restored jobs taken up, before anything is decided.
@@ -229,8 +229,9 @@ impl Engine {
         }
     }
 
-    /// Until nothing follows any more.
-    fn execute(&mut self, entropy: Entropy<'_>) {
+    /// Until nothing follows any more. What was decided so far is recorded before a job runs: a
+    /// command that is given never depends on something that could still be lost.
+    fn execute(&mut self, entropy: Entropy<'_>, effects: &mut Vec<Effect>) {
         loop {
             if let Some((unit, doom)) = self.doomed.pop_front() {
                 self.doom(unit, doom);
@@ -238,10 +239,13 @@ impl Engine {
                 self.want(request);
             } else if let Some(unit) = self.look.pop_front() {
                 self.look_at(unit);
-            } else if let Some(unit) = self.runnable.pop_front() {
-                self.run(unit, entropy);
-            } else if !self.break_standstill() {
-                break;
+            } else {
+                self.flush(effects);
+                match self.runnable.pop_front() {
+                    Some(unit) => self.run(unit, entropy),
+                    None if self.break_standstill() => {}
+                    None => break,
+                }
             }
         }
     }

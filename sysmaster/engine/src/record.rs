@@ -1,11 +1,12 @@
 //! The effects of a step, in the order that makes every prefix of them safe.
 //!
 //! A new manager knows what was recorded before the old one died, and must come to the same end as
-//! the old one would have. So, within a step:
+//! the old one would have. A step's effects come in portions: what its input changed, then what
+//! each job that ran changed; nothing is told to anybody outside that rests on an earlier portion
+//! not yet out. Within a portion:
 //!
 //! 1. what recovery dropped or took back, so that no later commit revives it;
-//! 2. the job records of the step's transactions, also of jobs that have ended already (a target
-//!    is up at once): what they did may not be recorded yet;
+//! 2. the job records of new transactions;
 //! 3. the engine's record, whose `committed` makes these jobs count;
 //! 4. other jobs that changed: a job names the sequence of its command, so a job that is ahead of
 //!    its unit is seen to be;
@@ -16,7 +17,7 @@
 //!    that ended because another one failed must not be found waiting when the other one is gone.
 
 use crate::Engine;
-use crate::api::{Effect, JobId, JobRecord, Record, UnitRecord};
+use crate::api::{Effect, JobId, Record, UnitRecord};
 use crate::graph::Unit;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -31,8 +32,8 @@ pub(crate) struct Outbox {
     rest: Vec<Effect>,
     units: Vec<u32>,
     jobs: Vec<u32>,
-    /// Jobs that ended, with their record if none is stored.
-    ended: Vec<(JobId, Option<JobRecord>)>,
+    /// Recorded jobs that ended.
+    ended: Vec<JobId>,
     /// Jobs that others replaced.
     replaced: Vec<JobId>,
 }
@@ -42,12 +43,13 @@ impl Outbox {
         self.rest.push(effect);
     }
 
-    pub fn ended(&mut self, job: JobId, record: Option<JobRecord>) {
-        self.ended.push((job, record));
-    }
-
-    pub fn replaced(&mut self, job: JobId) {
-        self.replaced.push(job);
+    /// A recorded job has ended, or (`replaced`) made room for another one.
+    pub fn ended(&mut self, job: JobId, replaced: bool) {
+        if replaced {
+            self.replaced.push(job);
+        } else {
+            self.ended.push(job);
+        }
     }
 }
 
@@ -68,19 +70,12 @@ impl Engine {
         }
     }
 
-    /// Hands the step's effects out.
+    /// Hands out what was decided since the last time.
     pub(crate) fn flush(&mut self, effects: &mut Vec<Effect>) {
         effects.append(&mut self.outbox.first);
         let mut jobs = core::mem::take(&mut self.outbox.jobs);
         if self.record != self.stored {
             jobs.retain(|&unit| !self.write_job(unit, true, effects));
-            for (_, record) in &mut self.outbox.ended {
-                effects.extend(
-                    record
-                        .take()
-                        .map(|record| Effect::Record(Record::Job(record))),
-                );
-            }
             effects.push(Effect::Record(Record::Engine(self.record)));
             self.stored = self.record;
         }
@@ -100,9 +95,13 @@ impl Engine {
                 .drain(..)
                 .map(|job| Effect::ForgetJob { job }),
         );
-        for (job, _) in self.outbox.ended.drain(..).rev() {
-            effects.push(Effect::ForgetJob { job });
-        }
+        effects.extend(
+            self.outbox
+                .ended
+                .drain(..)
+                .rev()
+                .map(|job| Effect::ForgetJob { job }),
+        );
     }
 
     /// Writes the unit's job, or only if it came with a transaction that is not committed yet.
@@ -164,5 +163,6 @@ fn unit_record(name: &str, unit: &Unit) -> UnitRecord {
         restarts: unit.restarts,
         limit: unit.limit,
         limit_hit: unit.limit_hit,
+        outcome: unit.outcome,
     }
 }

@@ -20,7 +20,8 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use units::name::UnitName;
-use units::state::{JobResult, JobVerb};
+use units::state::{JobResult, JobVerb, Outcome};
+use units::wire::helper::Verb;
 
 impl Engine {
     /// Puts a stored state into a new engine. Called before the first step; what it found out of
@@ -70,6 +71,7 @@ impl Engine {
         unit.restarts = record.restarts;
         unit.limit = record.limit;
         unit.limit_hit = record.limit_hit;
+        unit.outcome = record.outcome;
         unit.recorded = true;
         if let Some(at) = record.restart_at {
             self.deadlines.insert((at, id, Timer::Restart));
@@ -186,12 +188,26 @@ impl Engine {
         }
         self.recount();
         for &unit in &units {
-            self.settle_job(unit, None);
+            let hint = self.known_outcome(unit);
+            self.settle_job(unit, hint);
             self.look.push_back(unit);
         }
         for unit in 0..self.arena.len() {
             self.look_after_cut(unit);
         }
+    }
+
+    /// What became of the command the unit's job was given under, if that is recorded.
+    fn known_outcome(&self, unit: u32) -> Option<(Verb, Outcome)> {
+        let it = self.arena.get(unit);
+        let job = it.job.as_ref().filter(|job| job.phase == Phase::Running)?;
+        let verb = match job.verb {
+            JobVerb::Start => Verb::Start,
+            JobVerb::Stop | JobVerb::Restart => Verb::Stop,
+            JobVerb::Reload => Verb::Reload,
+            _ => return None,
+        };
+        (it.pending.is_none() && it.outcome != Outcome::None).then_some((verb, it.outcome))
     }
 
     /// What followed from a unit's change may have been cut off: it is looked at again.

@@ -22,7 +22,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use units::spec::LoadState;
-use units::state::{ActiveState, Invocation, JobResult, JobVerb};
+use units::state::{ActiveState, Invocation, JobResult, JobVerb, Outcome};
 use units::wire::helper::Verb;
 
 impl Engine {
@@ -138,13 +138,18 @@ impl Engine {
         }
     }
 
-    /// The unit's job may run, as far as order goes.
+    /// The unit's job may run, as far as order goes; if not, what held it holds it no more.
     pub(crate) fn push_run(&mut self, unit: u32) {
-        if let Some(job) = self.arena.at(unit).job.as_mut() {
-            let open = matches!(job.phase, Phase::Waiting | Phase::Held) && job.blockers == 0;
-            if open && !core::mem::replace(&mut job.queued, true) {
-                self.runnable.push_back(unit);
-            }
+        let Some(job) = self.arena.at(unit).job.as_mut() else {
+            return;
+        };
+        if !matches!(job.phase, Phase::Waiting | Phase::Held) {
+            return;
+        }
+        if job.blockers != 0 {
+            self.set_phase(unit, Phase::Waiting);
+        } else if !core::mem::replace(&mut job.queued, true) {
+            self.runnable.push_back(unit);
         }
     }
 
@@ -375,16 +380,8 @@ impl Engine {
             return self.start_again(unit);
         }
         let Some(job) = self.detach(unit) else { return };
-        if spread {
-            let record = (!job.recorded).then(|| {
-                let name = String::from(self.arena.name(unit));
-                let mut record = job.record(name);
-                (record.running, record.seq) = (false, 0);
-                record
-            });
-            self.outbox.ended(job.id, record);
-        } else if job.recorded {
-            self.outbox.replaced(job.id);
+        if job.recorded {
+            self.outbox.ended(job.id, !spread);
         }
         self.outbox.push(Effect::JobEnded {
             job: job.id,
@@ -504,6 +501,7 @@ impl Engine {
         let it = self.arena.at(unit);
         it.seq = seq;
         it.pending = Some(verb);
+        it.outcome = Outcome::None;
         let invocation = it.invocation;
         self.touch_unit(unit);
         self.outbox.push(Effect::Command {

@@ -39,6 +39,12 @@ pub(crate) enum Doom {
     NotUp,
 }
 
+/// How often other units' failure or success may start a unit within [`OWN_STARTS_INTERVAL`].
+/// systemd's bounds for what it starts and stops by itself.
+const OWN_STARTS: u32 = 16;
+/// Microseconds.
+const OWN_STARTS_INTERVAL: u64 = 10_000_000;
+
 /// The outcome of a command, where a report brought one.
 type Hint = Option<(Verb, Outcome)>;
 
@@ -79,6 +85,7 @@ impl Engine {
         let finished = seen.outcome != Outcome::Pending;
         if finished || pending == Some(Verb::Stop) && down {
             it.pending = None;
+            it.outcome = seen.outcome;
         }
         it.seq = it.seq.max(seen.seq);
         if seen.invocation.0 != 0 {
@@ -332,7 +339,24 @@ impl Engine {
         }
     }
 
+    /// Wants a job that nobody asked for. Starts are counted: `OnFailure=` may lead back to where
+    /// it came from, through units that fail or end at once, and would never come to an end.
     fn ask(&mut self, unit: u32, verb: JobVerb, mode: JobMode) {
+        if verb == JobVerb::Start {
+            let now = self.now;
+            let it = self.arena.at(unit);
+            if now.saturating_sub(it.own_starts.0) >= OWN_STARTS_INTERVAL {
+                it.own_starts = (now, 0);
+            }
+            it.own_starts.1 = it.own_starts.1.saturating_add(1);
+            if it.own_starts.1 > OWN_STARTS {
+                if it.own_starts.1 == OWN_STARTS + 1 {
+                    let text = "other units' ends started it too often: left alone for ten seconds";
+                    self.log(4, Some(unit), String::from(text));
+                }
+                return;
+            }
+        }
         let (manual, restart_dependents) = (false, false);
         self.wanted.push_back(Request {
             unit,
@@ -490,6 +514,7 @@ impl Engine {
     fn gone(&mut self, unit: u32, pending: Option<Verb>) {
         let it = self.arena.at(unit);
         it.pending = None;
+        it.outcome = Outcome::Interrupted;
         let wanted_down = matches!(pending, Some(Verb::Stop | Verb::ResetFailed))
             || it.active == ActiveState::Deactivating;
         let to = if wanted_down {

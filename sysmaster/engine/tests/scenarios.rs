@@ -672,6 +672,27 @@ fn on_failure_and_on_success() {
 }
 
 #[test]
+fn failures_that_start_each_other_come_to_an_end() {
+    let mut w = world(&[
+        ("a", "onfailure b; requisite x"),
+        ("b", "onfailure a; requisite x"),
+        ("x", ""),
+    ]);
+    w.start("a");
+    assert!(w.trace.len() < 200, "{}", w.trace.len());
+    assert!(w.logs.iter().any(|line| line.contains("too often")));
+    let mut w = world(&[("t.target", "onsuccess t.target")]);
+    w.specs
+        .get_mut(&common::name("t.target"))
+        .unwrap()
+        .stop_when_unneeded = true;
+    w.load("t.target");
+    w.start("t.target");
+    assert!(w.trace.len() < 200, "{}", w.trace.len());
+    calm(&mut w);
+}
+
+#[test]
 fn stop_when_unneeded() {
     let mut w = World::new();
     w.unit("a", "requires b");

@@ -381,7 +381,7 @@ impl Installer {
             Ok(to) if to == Path::new(target) || self.force => Ok(()),
             // The same unit by another spelling of the path is replaced silently.
             Ok(to)
-                if fs::canonicalize(below(&self.root, &to.to_string_lossy())).ok()
+                if fs::canonicalize(self.leads_to(&real, &to)).ok()
                     == fs::canonicalize(below(&self.root, target)).ok()
                     && target != "/dev/null" =>
             {
@@ -392,6 +392,16 @@ impl Installer {
                 to.display()
             )),
             Err(error) => Err(format!("cannot read {link}: {error}")),
+        }
+    }
+
+    /// Where a link with this text leads, in our own view: an absolute text begins at the root
+    /// that is worked on, any other beside the link.
+    fn leads_to(&self, link: &Path, text: &Path) -> PathBuf {
+        if text.is_absolute() {
+            below(&self.root, &text.to_string_lossy())
+        } else {
+            link.parent().unwrap_or(Path::new("/")).join(text)
         }
     }
 

@@ -15,7 +15,6 @@
 
 use crate::helper::{RECORD_RUN, Services};
 use crate::machine::Event;
-use crate::plan::Failure;
 use crate::policy::{Kind, Step};
 use crate::run::{At, Awaited, Role, Run, State};
 use crate::service::of_platform;
@@ -116,9 +115,7 @@ impl Services {
                 return journal.release(slot);
             }
         };
-        if let Some(place) = service.slots.get_mut(role as usize) {
-            *place = Some(slot);
-        }
+        *service.slot(role) = Some(slot);
         self.feed(ctx, at, Event::Forked(proc));
     }
 
@@ -168,9 +165,7 @@ impl Services {
                 continue;
             }
             proc = own;
-            if let Some(place) = service.slots.get_mut(role as usize) {
-                *place = Some(*slot);
-            }
+            *service.slot(role) = Some(*slot);
             if let Some(status) = ended {
                 return Some((role, proc, status));
             }
@@ -180,9 +175,7 @@ impl Services {
             Role::Control => service.run.control = Some(proc),
         }
         if !process::is_alive(of_platform(proc)) {
-            if let Some(lost) = service.lost_at.get_mut(role as usize) {
-                *lost = Some(clock::now().saturating_add(PATIENCE));
-            }
+            *service.lost(role) = Some(clock::now().saturating_add(PATIENCE));
         }
         ctx.send(FromHelper::Watch { proc });
         None
@@ -196,27 +189,11 @@ impl Services {
         if service.proc(role).is_none_or(|own| own.pid != proc.pid) {
             return;
         }
-        let slot = service.slots.get_mut(role as usize).and_then(Option::take);
+        let slot = service.slot(role).take();
         let (Some(slot), Some(exit)) = (slot, Exit::from_wait(status)) else {
             return;
         };
-        let which = match role {
-            Role::Main => At {
-                step: Step::Start,
-                index: service.run.main_at,
-            },
-            Role::Control => service.run.control_at,
-        };
-        let config = service.config.as_deref();
-        let setup = ctx.journal.slots.setup_error(slot).map(|error| {
-            let code = error.step as u8;
-            let subject = spawn::subject(config, code, which);
-            Failure {
-                code,
-                errno: error.error,
-            }
-            .describe(&subject)
-        });
+        let setup = spawn::setup_detail(service, &ctx.journal.slots, slot, role);
         self.feed(
             ctx,
             at,
@@ -242,6 +219,7 @@ impl Services {
         if exec && service.run.state == State::Start && service.run.main.is_some() {
             service.look = Some((clock::now(), 1_000));
         }
+        self.index(at);
     }
 
     /// Slots that no service goes on with: of attempts whose result is in the record already, of

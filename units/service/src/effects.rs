@@ -123,9 +123,7 @@ impl Services {
             }
             Effect::Watch(proc) => {
                 // The slot is that of the process it takes over from.
-                if let Some(slot) = self.get_mut(at)?.slots.first_mut() {
-                    *slot = None;
-                }
+                *self.get_mut(at)?.slot(Role::Main) = None;
                 ctx.send(FromHelper::Watch { proc });
             }
             Effect::Clean { restarting } => self.clean(ctx, at, restarting),
@@ -219,7 +217,7 @@ impl Services {
                 if shared.root.is_none() {
                     service.run.sessions.push(born.proc.pid);
                 }
-                service.slots[role as usize] = Some(born.slot);
+                *service.slot(role) = Some(born.slot);
                 if let Some(pipe) = born.pipe {
                     let _ = ctx.watch(&pipe, token.number(), Interest::READ);
                     service.pipe = Some(pipe);
@@ -332,7 +330,7 @@ impl Services {
     fn has_executed(&self, ctx: &mut Context<'_>, at: u32) -> bool {
         let slot = self
             .get(at)
-            .and_then(|service| service.slots[Role::Main as usize]);
+            .and_then(|service| service.slots.first().copied().flatten());
         slot.is_some_and(|slot| {
             use units::journal::SlotState;
             matches!(ctx.journal.slots.state(slot), SlotState::Started(_))
@@ -344,14 +342,12 @@ impl Services {
     fn is_empty_now(&mut self, ctx: &mut Context<'_>, at: u32) -> bool {
         let root = self.shared.root.clone();
         let root = root.as_deref();
-        let fallback = self.fallback.clone();
-        let Some(service) = self.get_mut(at) else {
+        let Self { list, fallback, .. } = self;
+        let Some(service) = list.get_mut(at as usize).and_then(Option::as_mut) else {
             return false;
         };
-        let policy = service
-            .config
-            .as_ref()
-            .map_or(&fallback, |config| &config.policy);
+        let config = service.config.as_ref();
+        let policy = config.map_or(&*fallback, |config| &config.policy);
         let named = service.run.main.is_some() || service.run.control.is_some();
         if !Machine::wants_empty(&service.run, policy) || named {
             stop_waiting(service, ctx);
@@ -388,6 +384,7 @@ impl Services {
         if run.state != State::Start {
             service.pipe = None;
         }
+        self.index(at);
     }
 
     fn clean(&mut self, ctx: &mut Context<'_>, at: u32, restarting: bool) {

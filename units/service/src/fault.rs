@@ -1,42 +1,61 @@
-//! Places where tests have the helper killed: see [`crate::spawn`]. Nothing in release builds
-//! without the feature `fault-points`.
+//! Places where a test can have the helper die or stop.
+//!
+//! Only in debug builds and with the feature `fault-points`, by the manager's convention: the
+//! variable `SYSMASTER_FAULT` names a point and what happens there (`slot-claimed:kill`,
+//! `exit-peeked:stop`), and the file named by `SYSMASTER_FAULT_ONCE`, which must exist, is removed
+//! first: so it happens once, not in the next helper too. In all other builds a point is nothing.
+//!
+//! | Point | Who comes by, and where |
+//! |---|---|
+//! | `slot-claimed` | the helper: the slot announces a fork that has not been made |
+//! | `forked` | the helper: the child exists, nothing of it is on record |
+//! | `child-born` | the child: it has not taken its slot |
+//! | `slot-filled` | the child: it has taken its slot, nothing is set up |
+//! | `before-exec` | the child: everything is set up |
+//! | `exit-peeked` | the helper: it has seen an exit that is on no record |
+//! | `exit-recorded` | the helper: the exit is in the slot, not in the unit's record |
+//!
+//! It is always the helper that is hit; a child goes on 50 ms later.
 
 /// The helper itself comes by.
 #[cfg(any(debug_assertions, feature = "fault-points"))]
 pub fn point(name: &str) {
-    if chosen(name) {
-        let own = platform::process::own_pid();
-        let _ = platform::process::kill_child(own, platform::signal::SIGKILL);
+    if let Some(signal) = chosen(name) {
+        let _ = platform::process::kill_child(platform::process::own_pid(), signal);
     }
 }
 
-/// A child of the helper comes by: the helper is killed, the child goes on a little later.
+/// A child of the helper comes by: the helper is hit, the child goes on a little later.
 #[cfg(any(debug_assertions, feature = "fault-points"))]
 pub fn point_in_child(name: &str) {
-    if chosen(name) {
-        let helper = platform::process::parent_pid();
-        let _ = platform::process::kill_child(helper, platform::signal::SIGKILL);
+    if let Some(signal) = chosen(name) {
+        let _ = platform::process::kill_child(platform::process::parent_pid(), signal);
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }
 
 #[cfg(any(debug_assertions, feature = "fault-points"))]
-fn chosen(name: &str) -> bool {
-    if std::env::var("SYSMASTER_FAULT").ok().as_deref() != Some(name) {
-        return false;
+fn chosen(name: &str) -> Option<i32> {
+    let wanted = std::env::var("SYSMASTER_FAULT").ok()?;
+    let (point, what) = wanted.split_once(':')?;
+    let once = std::env::var_os("SYSMASTER_FAULT_ONCE")?;
+    if point != name || std::fs::remove_file(once).is_err() {
+        return None;
     }
-    match std::env::var("SYSMASTER_FAULT_MARK") {
-        Ok(mark) => platform::files::create_new(std::path::Path::new(&mark), 0o600).is_ok(),
-        Err(_) => true,
+    match what {
+        "kill" => Some(platform::signal::SIGKILL),
+        "stop" => Some(platform::signal::SIGSTOP),
+        "segv" => Some(platform::signal::SIGSEGV),
+        _ => None,
     }
 }
 
-/// The helper itself comes by.
+/// Nothing happens here.
 #[cfg(not(any(debug_assertions, feature = "fault-points")))]
 #[inline(always)]
 pub fn point(_: &str) {}
 
-/// A child of the helper comes by.
+/// Nothing happens here.
 #[cfg(not(any(debug_assertions, feature = "fault-points")))]
 #[inline(always)]
 pub fn point_in_child(_: &str) {}

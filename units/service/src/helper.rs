@@ -12,13 +12,13 @@ use crate::config;
 use crate::effects::stop_waiting;
 use crate::fault;
 use crate::machine::{Effect, Event};
-use crate::plan::Failure;
 use crate::policy::{NEVER, Policy};
-use crate::run::{At, Role};
+use crate::run::Role;
 use crate::service::{Last, Service, of_platform};
 use crate::spawn::{self, Surroundings};
 use platform::poll::Ready;
 use platform::{cgroup, process};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use units::journal::SlotState;
 use units::runtime::{Context, Message, UnitType};
@@ -72,6 +72,12 @@ impl Token {
 #[derive(Debug, Default)]
 pub struct Services {
     pub(crate) list: Vec<Option<Box<Service>>>,
+    /// Where each is in the list.
+    names: BTreeMap<Box<str>, u32>,
+    /// Which service the main and control processes belong to; an entry may be out of date.
+    pids: BTreeMap<u32, u32>,
+    /// When each wants to be looked at, soonest first; one that wants nothing is not here.
+    times: BTreeSet<(Micros, u32)>,
     pub(crate) shared: Surroundings,
     /// Mount point of the control groups.
     pub(crate) mount: PathBuf,
@@ -117,7 +123,35 @@ impl Services {
     }
 
     pub(crate) fn by_name(&self, unit: &str) -> Option<u32> {
-        self.find(|service| service.run.unit == unit)
+        self.names.get(unit).copied()
+    }
+
+    /// Brings the indices up to date after a service has changed.
+    pub(crate) fn index(&mut self, at: u32) {
+        let Self {
+            list, pids, times, ..
+        } = self;
+        let Some(service) = list.get_mut(at as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let now = [service.run.main, service.run.control].map(|proc| proc.map_or(0, |p| p.pid));
+        if service.known_pids != now {
+            for gone in service.known_pids.iter().filter(|pid| !now.contains(pid)) {
+                pids.remove(gone);
+            }
+            for new in now.iter().filter(|pid| **pid != 0) {
+                pids.insert(*new, at);
+            }
+            service.known_pids = now;
+        }
+        let next = service.next_deadline();
+        if service.known_deadline != Some(next) {
+            times.remove(&(service.known_deadline.unwrap_or(NEVER), at));
+            if next != NEVER {
+                times.insert((next, at));
+            }
+            service.known_deadline = Some(next);
+        }
     }
 
     /// The number of a unit, which is made if need be.
@@ -135,6 +169,7 @@ impl Services {
             Some(place) => *place = service,
             None => self.list.push(service),
         }
+        self.names.insert(unit.into(), free as u32);
         free as u32
     }
 
@@ -205,6 +240,8 @@ impl Services {
             stop_waiting(service, ctx);
         }
         let _ = ctx.journal.records.delete(RECORD_RUN, key(unit));
+        self.names.remove(unit);
+        self.times.retain(|(_, other)| *other != at);
         if let Some(place) = self.list.get_mut(at as usize) {
             *place = None;
         }
@@ -309,11 +346,12 @@ impl Services {
             })
         };
         let is_its = |service: &Service| same(service.run.main) || same(service.run.control);
+        let of_pid = self.pids.get(&proc.pid).copied();
         // What it said before it ended comes first: it may have named another main process.
-        if let Some(at) = self.find(is_its) {
+        if let Some(at) = of_pid.filter(|at| self.get(*at).is_some_and(is_its)) {
             self.read_socket(ctx, at);
         }
-        let Some(at) = self.find(is_its) else {
+        let Some(at) = of_pid.filter(|at| self.get(*at).is_some_and(is_its)) else {
             return forget_slot(ctx, proc);
         };
         let Some(service) = self.get_mut(at) else {
@@ -324,17 +362,8 @@ impl Services {
         } else {
             Role::Control
         };
-        let which = match role {
-            Role::Main => At {
-                step: crate::policy::Step::Start,
-                index: service.run.main_at,
-            },
-            Role::Control => service.run.control_at,
-        };
-        let slot = service.slots.get_mut(role as usize).and_then(Option::take);
-        if let Some(lost) = service.lost_at.get_mut(role as usize) {
-            *lost = None;
-        }
+        let slot = service.slot(role).take();
+        *service.lost(role) = None;
         if role == Role::Main {
             service.pipe = None;
         }
@@ -343,15 +372,7 @@ impl Services {
             let slots = &ctx.journal.slots;
             slots.exited(slot, proc, status);
             fault::point("exit-recorded");
-            setup = slots.setup_error(slot).map(|error| {
-                let code = error.step as u8;
-                let subject = spawn::subject(service.config.as_deref(), code, which);
-                Failure {
-                    code,
-                    errno: error.error,
-                }
-                .describe(&subject)
-            });
+            setup = spawn::setup_detail(service, slots, slot, role);
         }
         self.feed(
             ctx,
@@ -412,8 +433,7 @@ impl Services {
             return;
         };
         for role in [Role::Main, Role::Control] {
-            let lost = service.lost_at.get_mut(role as usize);
-            if lost.is_some_and(|lost| lost.take_if(|when| *when <= now).is_some()) {
+            if service.lost(role).take_if(|when| *when <= now).is_some() {
                 return self.feed(ctx, at, Event::Lost(role));
             }
         }
@@ -508,19 +528,14 @@ impl UnitType for Services {
     }
 
     fn tick(&mut self, now: Micros, ctx: &mut Context<'_>) {
-        for at in self.numbers() {
-            if self
-                .get(at)
-                .is_some_and(|service| service.next_deadline() <= now)
-            {
-                self.due(ctx, at, now);
-            }
+        let times = self.times.iter().take_while(|(when, _)| *when <= now);
+        for at in times.map(|(_, at)| *at).collect::<Vec<u32>>() {
+            self.due(ctx, at, now);
+            self.index(at);
         }
     }
 
     fn deadline(&self) -> Option<Micros> {
-        let services = self.list.iter().flatten();
-        let next = services.map(|service| service.next_deadline()).min();
-        next.filter(|next| *next != NEVER)
+        self.times.first().map(|(when, _)| *when)
     }
 }

@@ -47,6 +47,8 @@ pub fn services() -> Services {
 
 /// Runs the helper until the manager says that it is not needed any more. Returns the exit code.
 pub fn main() -> i32 {
+    // What services without WorkingDirectory= begin in.
+    let _ = std::env::set_current_dir("/");
     socket::run(
         Box::new(services()),
         Settings::new(env!("CARGO_PKG_VERSION")),

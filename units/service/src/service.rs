@@ -65,6 +65,10 @@ pub struct Service {
     pub complained: Option<Micros>,
     /// What it has deposited, open here as well.
     pub stored: Vec<(u16, OwnedFd)>,
+    /// The process numbers under which it is indexed; 0 is none.
+    pub known_pids: [u32; 2],
+    /// The deadline under which it is indexed.
+    pub known_deadline: Option<Micros>,
 }
 
 impl Service {
@@ -81,6 +85,24 @@ impl Service {
         match role {
             Role::Main => self.run.main,
             Role::Control => self.run.control,
+        }
+    }
+
+    /// The slot of the process in a role.
+    pub fn slot(&mut self, role: Role) -> &mut Option<SlotId> {
+        let [main, control] = &mut self.slots;
+        match role {
+            Role::Main => main,
+            Role::Control => control,
+        }
+    }
+
+    /// When the process in a role will be taken for lost.
+    pub fn lost(&mut self, role: Role) -> &mut Option<Micros> {
+        let [main, control] = &mut self.lost_at;
+        match role {
+            Role::Main => main,
+            Role::Control => control,
         }
     }
 

@@ -3,22 +3,13 @@
 //! The order is the protocol of [`units::journal`]: the slot says what will be attempted before
 //! the fork; the child takes the slot for itself before it does anything else, and says "started"
 //! last of all before `execve`. A helper killed at any point in between leaves a slot from which
-//! its successor can tell whether foreign code has run or can ever run.
-//!
-//! # Fault points
-//!
-//! In debug builds, and with the feature `fault-points`, the variable `SYSMASTER_FAULT` names one of these places, where
-//! the process that comes by sends `SIGKILL` to the helper (once, if
-//! `SYSMASTER_FAULT_MARK` names a file, which it then makes; ever again otherwise):
-//! `slot-claimed` (before the fork), `forked` (parent, after the fork), `child-born` (child, before
-//! it takes the slot), `slot-filled` (child, after), `before-exec` (child). `exit-peeked` and
-//! `exit-recorded` are in [`crate::helper`]. Where the child is the one that comes by, it goes on
-//! afterwards, 50 ms later.
+//! its successor can tell whether foreign code has run or can ever run. [`crate::fault`] names the
+//! places where tests do that.
 
 use crate::child;
 use crate::config::Config;
 use crate::fault;
-use crate::plan::{Plan, Undo, code};
+use crate::plan::{Failure, Plan, Undo, code};
 use crate::policy::{Access, Step};
 use crate::run::{At, Role};
 use crate::service::Service;
@@ -67,35 +58,12 @@ pub fn spawn(
     key: u64,
     (role, at, watch): (Role, At, bool),
 ) -> Result<Born, String> {
-    let config = service.config.as_deref().ok_or("it has no configuration")?;
-    let command = config
-        .command(at.step, at.index)
-        .ok_or("it is no longer in the configuration")?;
     let group_path = service.group_path(shared.root.as_deref());
     let group = match &group_path {
         Some(path) => Some(Group::create(path).map_err(|e| format!("its control group: {e}"))?),
         None => None,
     };
-    let plan = Plan {
-        unit: &service.run.unit,
-        config,
-        command,
-        defaults: &shared.environment,
-        own: own_variables(service, config, shared, role, at),
-        watchdog: if role == Role::Main {
-            config.policy.times.watchdog
-        } else {
-            0
-        },
-        group: group_path.as_deref(),
-        undo: shared.undo,
-        stored: if role == Role::Main {
-            &service.stored
-        } else {
-            &[]
-        },
-        names: &service.run.stored,
-    };
+    let plan = plan(service, shared, group_path.as_deref(), role, at)?;
     let ready = if plan.needs_files() {
         None
     } else {
@@ -146,6 +114,55 @@ pub fn spawn(
             Err(format!("fork: {error}"))
         }
     }
+}
+
+/// What the child is to do.
+fn plan<'a>(
+    service: &'a Service,
+    shared: &'a Surroundings,
+    group: Option<&'a Path>,
+    role: Role,
+    at: At,
+) -> Result<Plan<'a>, String> {
+    let config = service.config.as_deref().ok_or("it has no configuration")?;
+    let command = config
+        .command(at.step, at.index)
+        .ok_or("it is no longer in the configuration")?;
+    let main = role == Role::Main;
+    Ok(Plan {
+        unit: &service.run.unit,
+        config,
+        command,
+        defaults: &shared.environment,
+        own: own_variables(service, config, shared, role, at),
+        watchdog: if main {
+            config.policy.times.watchdog
+        } else {
+            0
+        },
+        group,
+        undo: shared.undo,
+        stored: if main { &service.stored } else { &[] },
+        names: &service.run.stored,
+    })
+}
+
+/// What failed in the set-up of a slot's process, if that is how it ended; for people.
+pub fn setup_detail(service: &Service, slots: &Slots, slot: SlotId, role: Role) -> Option<String> {
+    let at = match role {
+        Role::Main => At {
+            step: Step::Start,
+            index: service.run.main_at,
+        },
+        Role::Control => service.run.control_at,
+    };
+    let error = slots.setup_error(slot)?;
+    let code = error.step as u8;
+    let failure = Failure {
+        code,
+        errno: error.error,
+    };
+    Some(failure.describe(&subject(service.config.as_deref(), code, at)))
 }
 
 /// The pipe that closes at exec. Its writing end stays clear of the numbers that the process is
@@ -246,7 +263,7 @@ fn signal_name(signal: u8) -> String {
 }
 
 /// What the failed set-up of a child was about, for people.
-pub fn subject(config: Option<&Config>, step: u8, at: At) -> String {
+fn subject(config: Option<&Config>, step: u8, at: At) -> String {
     let Some(config) = config else {
         return String::new();
     };

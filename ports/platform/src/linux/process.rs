@@ -6,8 +6,8 @@
 //! The end of a child is taken in two steps, so that nothing is lost if the reaper dies in between:
 //! [`peek_exit`] tells who ended and how, and leaves the zombie; after that is recorded, [`reap`].
 
-use super::signal;
 use super::sys::{self, ProcPath, check, retry};
+use super::{degrade, signal};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -252,6 +252,7 @@ pub fn kill(proc: ProcId, signal: i32) -> io::Result<()> {
 /// Where the kernel has no process descriptors: check, then signal. For a child of ours there is
 /// nothing in between, because it keeps its number until it is reaped.
 fn kill_by_number(proc: ProcId, signal: i32) -> io::Result<()> {
+    degrade::note(degrade::Feature::ProcessDescriptors);
     if proc.start != 0 && start_time(proc.pid) != Some(proc.start) {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
@@ -336,6 +337,9 @@ pub fn spawn(group: Option<BorrowedFd<'_>>, body: impl FnOnce(bool) -> i32) -> i
     signal::ignored();
     let (pid, in_group) = fork(group)?;
     if pid != 0 {
+        if group.is_some() && !in_group {
+            degrade::note(degrade::Feature::BirthInGroup);
+        }
         return Ok(Spawned {
             pid: pid as u32,
             in_group,

@@ -24,6 +24,8 @@ struct Step {
     edge: usize,
     /// First of the `After` edges.
     after: usize,
+    /// Behind the last edge to follow.
+    end: usize,
 }
 
 impl Engine {
@@ -74,13 +76,15 @@ impl Engine {
                 doing,
                 edge,
                 after,
+                end,
             } = *step;
-            step.edge += 1;
-            let Some(other) = self.arena.get(unit).edges.get(edge).map(|edge| edge.to) else {
+            if edge >= end {
                 self.arena.at(unit).visit = (self.search, false);
                 path.pop();
                 continue;
-            };
+            }
+            step.edge += 1;
+            let other = self.arena.end(unit, edge);
             let goes_first = match self.doing(tx, other) {
                 Some(theirs) if edge < after => job::order(doing, theirs) == First::Former,
                 Some(theirs) => job::order(theirs, doing) == First::Latter,
@@ -109,11 +113,19 @@ impl Engine {
         };
         self.arena.at(unit).visit = (self.search, true);
         let (edge, after) = self.arena.order_at(unit);
+        // What starts goes before nothing it is ordered after: those edges need no look.
+        let all = job::goes_down(doing.0);
+        let end = if all {
+            self.arena.get(unit).edges.len()
+        } else {
+            after
+        };
         path.push(Step {
             unit,
             doing,
             edge,
             after,
+            end,
         });
     }
 

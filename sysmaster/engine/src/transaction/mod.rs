@@ -121,14 +121,17 @@ impl Transaction {
         self.reason = None;
     }
 
+    #[inline(always)]
     fn job(&self, at: u32) -> Option<&TxJob> {
         self.jobs.get(at as usize)
     }
 
+    #[inline(always)]
     fn job_mut(&mut self, at: u32) -> Option<&mut TxJob> {
         self.jobs.get_mut(at as usize)
     }
 
+    #[inline(always)]
     fn link(&self, at: u32) -> Option<&Link> {
         self.links.get(at as usize)
     }
@@ -559,6 +562,7 @@ impl Engine {
     }
 
     /// The queued job of a unit.
+    #[inline(always)]
     fn queued(&self, unit: u32) -> Option<&Job> {
         self.arena.get(unit).job.as_deref()
     }

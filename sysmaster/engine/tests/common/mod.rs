@@ -345,7 +345,8 @@ impl World {
         let Some(started) = before.get(&unit) else {
             return;
         };
-        if started.verb != JobVerb::Start {
+        // One that was under way before is only sent again.
+        if started.verb != JobVerb::Start || started.phase == engine::Phase::Running {
             return;
         }
         for other in self.engine.waiting_for(unit) {
@@ -520,7 +521,7 @@ impl World {
 
     /// Until the helper has nothing to do any more.
     pub fn settle(&mut self) {
-        for _ in 0..1_000_000 {
+        for _ in 0..20_000 {
             if !self.work() {
                 return;
             }
@@ -634,7 +635,9 @@ impl World {
             for (rel, other) in self.engine.edges(unit.id) {
                 let other = self.engine.unit(other).unwrap();
                 let idle = other.job.is_none() && unit.job.is_none();
-                if rel == engine::Rel::BindsTo && other.active.is_down() && idle {
+                let refused = format!("cannot stop {}", unit.name);
+                let told = self.logs.iter().any(|line| line.contains(&refused));
+                if rel == engine::Rel::BindsTo && !told && other.active.is_down() && idle {
                     let text =
                         format!("{} is up, {} it is bound to is down", unit.name, other.name);
                     self.broken.push(text);

@@ -184,10 +184,10 @@ impl Machine<'_> {
                 }
             }
             State::Stop => self.enter_signal(State::StopSigterm, why),
-            State::StopWatchdog | State::StopSigterm | State::StopSigkill => {
-                if self.run.main.is_none() {
-                    self.enter_stop_post(why, false);
-                }
+            State::StopWatchdog | State::StopSigterm | State::StopSigkill
+                if self.run.main.is_none() =>
+            {
+                self.enter_stop_post(why, false);
             }
             State::StopPost => self.enter_signal(State::FinalSigterm, why),
             _ => {}

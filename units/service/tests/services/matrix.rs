@@ -219,7 +219,6 @@ fn fault_points(rig: &mut Rig) {
             "exit-recorded",
         ] {
             let _ = std::fs::remove_file(rig.directory.join("out"));
-            let _ = std::fs::remove_file(rig.directory.join("mark"));
             rig.fault = Some(point.into());
             rig.helper();
             rig.fault = None;

@@ -156,8 +156,9 @@ impl Rig {
                 let mut command = std::process::Command::new(std::env::current_exe().unwrap());
                 command.env("RIG_HELPER", &self.directory);
                 if let Some(fault) = &self.fault {
-                    command.env("SYSMASTER_FAULT", fault);
-                    command.env("SYSMASTER_FAULT_MARK", self.directory.join("mark"));
+                    command.env("SYSMASTER_FAULT", format!("{fault}:kill"));
+                    std::fs::write(self.directory.join("once"), "").unwrap();
+                    command.env("SYSMASTER_FAULT_ONCE", self.directory.join("once"));
                 }
                 let child = command.spawn().unwrap().id();
                 let listener = self.listener.as_ref().unwrap();
@@ -410,6 +411,15 @@ impl Rig {
             report.is_some_and(|r| r.seq == seq && r.outcome != Outcome::Pending)
         });
         self.reports[unit].outcome
+    }
+
+    /// How many descriptors of services init keeps.
+    pub fn kept_services(&self) -> usize {
+        const SERVICE: u16 = 6;
+        self.kept
+            .keys()
+            .filter(|label| label.kind == SERVICE)
+            .count()
     }
 
     pub fn active(&self, unit: &str) -> ActiveState {

@@ -13,11 +13,13 @@ pub const ALL: &[Scenario] = &[
     ("notify: watchdog", watchdog),
     ("notify: while the helper is away", away),
     ("notify-reload", reload),
+    ("notify: deposit", deposit),
 ];
 
 /// This executable as a service: says its arguments, one datagram each; `sleep` ends in sleep,
 /// `wait:FILE` waits for a file, `hup:TEXT|TEXT` says these when SIGHUP comes, `raw:` sends bytes
 /// that are no text, `pid:` adds the number of a process made by it.
+#[allow(clippy::zombie_processes)] // It is meant to outlive this process.
 pub fn client(words: &[String]) {
     let path = std::env::var("NOTIFY_SOCKET").unwrap();
     let socket = UnixDatagram::unbound().unwrap();
@@ -38,6 +40,7 @@ pub fn client(words: &[String]) {
             _ if word == "linger" => std::thread::sleep(std::time::Duration::from_millis(300)),
             Some(("raw", _)) => say(b"READY=1\xff\xfe"),
             Some(("long", _)) => say(&vec![b'x'; 6000]),
+            Some(("listen", name)) => deposits(&path, name),
             Some(("fork", _)) => {
                 let child = std::process::Command::new("/bin/sleep")
                     .arg("1000")
@@ -49,6 +52,35 @@ pub fn client(words: &[String]) {
             _ => say(word.replace(',', "\n").as_bytes()),
         }
     }
+}
+
+/// Says what was kept from before; if nothing was, deposits a file without a name.
+fn deposits(path: &str, name: &str) {
+    use std::io::Read;
+    use std::os::fd::AsFd;
+    if let Ok(count) = std::env::var("LISTEN_FDS") {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap();
+        assert_eq!(
+            std::env::var("LISTEN_PID").unwrap(),
+            std::process::id().to_string()
+        );
+        let mut text = String::new();
+        std::fs::File::open("/proc/self/fd/3")
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
+        println!("{count} {names} {text}");
+        return;
+    }
+    println!("none");
+    let file = std::env::temp_dir().join(format!("deposit-{}", std::process::id()));
+    std::fs::write(&file, "content").unwrap();
+    let opened = std::fs::File::open(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let socket = UnixDatagram::unbound().unwrap();
+    socket.connect(path).unwrap();
+    let text = format!("FDSTORE=1\nFDNAME={name}");
+    platform::socket::send(&socket, text.as_bytes(), &[opened.as_fd()]).unwrap();
 }
 
 fn says(words: &str) -> String {
@@ -174,7 +206,7 @@ fn reload(rig: &mut Rig) {
         "a.service",
         &format!(
             "Type=notify-reload\nNotifyAccess=all\nTimeoutStartSec=5\nExecStart=/bin/sh -c '\
-             trap \"{own} notify RELOADING=1 wait:@D/go; echo again >>@D/out; {own} notify READY=1 \
+             trap \"{own} notify RELOADING=1 linger; echo again >>@D/out; {own} notify READY=1 \
              linger\" HUP; {own} notify READY=1 linger; while :; do sleep 0.02; done'\n"
         ),
     );
@@ -189,8 +221,34 @@ fn reload(rig: &mut Rig) {
     );
     let seq = rig.command("a.service", Verb::Reload);
     rig.is("a.service", ActiveState::Reloading);
-    std::fs::write(rig.directory.join("go"), "").unwrap();
-    assert_eq!(rig.outcome("a.service", seq), Outcome::Done);
+    let outcome = rig.outcome("a.service", seq);
+    assert_eq!(outcome, Outcome::Done, "{:#?} {:?}", rig.reports, rig.logs);
     assert_eq!(rig.read("out"), "again\n");
     assert_eq!(rig.active("a.service"), ActiveState::Active);
+}
+
+/// What a service deposits comes back to its next instance, across a helper that was killed, and is
+/// gone when the service is stopped.
+fn deposit(rig: &mut Rig) {
+    rig.load(
+        "a.service",
+        &format!(
+            "FileDescriptorStoreMax=2\nNotifyAccess=main\nStandardOutput=append:@D/out\n{}\
+             ExecStartPost=/bin/true\nRestart=always\n",
+            says("listen:kept READY=1 sleep")
+        ),
+    );
+    rig.helper();
+    assert_eq!(rig.start("a.service"), Outcome::Done, "{:?}", rig.logs);
+    rig.reads("out", "none\n");
+    rig.kill_helper();
+    rig.helper();
+    let main = rig.reports["a.service"].main.unwrap();
+    platform::process::kill(main.into(), 9).unwrap();
+    rig.is("a.service", ActiveState::Failed);
+    assert_eq!(rig.start("a.service"), Outcome::Done);
+    rig.reads("out", "none\n1 kept content\n");
+    assert_eq!(rig.kept_services(), 1);
+    assert_eq!(rig.stop("a.service"), Outcome::Done);
+    rig.until("it is dropped", |rig| rig.kept_services() == 0);
 }

@@ -24,9 +24,9 @@ fn scenario(world: &mut World, script: usize) {
             } else {
                 world.main(OK);
             }
-        } else if world.run.state == State::Running && script == 0 {
-            world.stop();
-        } else if world.run.state == State::Exited {
+        } else if world.run.state == State::Exited
+            || world.run.state == State::Running && script == 0
+        {
             world.stop();
         } else if world.run.state == State::Running {
             world.main(Exit::Code(9));
