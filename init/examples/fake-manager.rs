@@ -72,7 +72,12 @@ fn main() {
         // SAFETY: two valid entries.
         unsafe { libc::poll(polls.as_mut_ptr(), 2, -1) };
         if polls[0].revents != 0 {
-            manager.hear();
+            let before = manager.last_seq;
+            while manager.hear() {}
+            if manager.acknowledge && manager.last_seq > before {
+                let seq = manager.last_seq;
+                manager.send(&FromManager::Ack { seq }, &[]);
+            }
         }
         if polls[1].revents != 0 {
             let mut buf = [0; 256];
@@ -129,9 +134,6 @@ impl Manager {
                     self.exits += 1;
                 }
                 assert!(exit.start > 0, "no start time");
-                if self.acknowledge {
-                    self.send(&FromManager::Ack { seq: exit.seq }, &[]);
-                }
                 if self.exits % 1000 == 0 {
                     self.tell(&format!("exits {}", self.exits));
                 }
@@ -163,6 +165,7 @@ impl Manager {
             }
             other => self.tell(&format!("{other:?}").to_lowercase()),
         }
+        true
     }
 
     fn obey(&mut self, words: &[&str]) {
@@ -341,9 +344,16 @@ fn receive(buf: &mut [u8]) -> Option<(usize, Option<OwnedFd>)> {
         message.msg_iovlen = 1;
         message.msg_control = control.as_mut_ptr().cast();
         message.msg_controllen = 64;
-        let n = libc::recvmsg(MANAGER_FD, &raw mut message, libc::MSG_CMSG_CLOEXEC);
-        if n <= 0 {
+        let n = libc::recvmsg(
+            MANAGER_FD,
+            &raw mut message,
+            libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT,
+        );
+        if n < 0 && *libc::__errno_location() == libc::EAGAIN {
             return None;
+        }
+        if n <= 0 {
+            exit(9);
         }
         let header = libc::CMSG_FIRSTHDR(&raw const message);
         let fd = (!header.is_null())

@@ -368,9 +368,9 @@ impl Init {
                 self.signals &= !1_u64.checked_shl(u32::from(signo)).unwrap_or(0);
                 self.talk.signals_told &= self.signals;
             }
-            FromManager::Drop { label } => self.let_go(|one| one == label),
+            FromManager::Drop { label } => self.let_go(&|one| one == label),
             FromManager::DropOwner { kind, hash } => {
-                self.let_go(|one| one.kind == kind && one.hash == hash);
+                self.let_go(&|one| one.kind == kind && one.hash == hash);
             }
             FromManager::Fetch { label } => {
                 self.talk.answer = Some(match self.memories.store.get(label) {
@@ -460,11 +460,11 @@ impl Init {
         });
     }
 
-    fn let_go(&mut self, wanted: impl Fn(Label) -> bool) {
+    fn let_go(&mut self, wanted: &dyn Fn(Label) -> bool) {
         let mut count = 0;
         // What cannot be closed at once needs a place among the doomed; the manager may ask again.
         while self.doomed.len() < DOOMED_MAX {
-            let Some(fd) = self.memories.store.take(&wanted) else {
+            let Some(fd) = self.memories.store.take(wanted) else {
                 break;
             };
             self.dispose(fd);

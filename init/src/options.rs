@@ -82,40 +82,71 @@ impl Options {
     #[inline(never)]
     pub fn word(&mut self, word: &[u8]) -> bool {
         let word = unquote(word);
-        let mut halves = word.splitn(2, |byte| *byte == b'=');
-        let name = halves.next().unwrap_or_default();
-        let value = unquote(halves.next().unwrap_or_default());
-        match name {
-            b"sysmaster.manager" => return set_path(&mut self.manager, value),
-            b"sysmaster.rescue_shell" => return set_path(&mut self.shell, value),
-            b"sysmaster.rescue" => match value {
-                b"shell" => self.rescue = Rescue::Shell,
-                b"reboot" => self.rescue = Rescue::Reboot,
-                _ => return false,
-            },
-            b"sysmaster.rescue_delay" => match parse(value) {
-                Some(seconds) => self.rescue_delay_ms = seconds.min(86_400) * 1000,
-                None => return false,
-            },
-            b"sysmaster.unmount" => match value {
-                b"yes" | b"1" => self.unmount = Some(true),
-                b"no" | b"0" => self.unmount = Some(false),
-                _ => return false,
-            },
-            b"rescue" | b"single" | b"s" | b"S" | b"1" if name.len() == word.len() => {
-                self.flags |= flags::RESCUE;
+        if let Some((_, setting)) = WORDS.iter().find(|(whole, _)| word == *whole) {
+            match *setting {
+                Set::Flag(flag) => self.flags |= flag,
+                Set::Rescue(rescue) => self.rescue = rescue,
+                Set::Unmount(unmount) => self.unmount = Some(unmount),
             }
-            b"emergency" | b"-b" if name.len() == word.len() => self.flags |= flags::EMERGENCY,
-            b"systemd.unit" => match value {
-                b"rescue.target" => self.flags |= flags::RESCUE,
-                b"emergency.target" => self.flags |= flags::EMERGENCY,
-                _ => {}
-            },
-            _ => {}
+            return true;
         }
-        true
+        let Some(end) = word.iter().position(|byte| *byte == b'=') else {
+            return true;
+        };
+        let (name, value) = word.split_at_checked(end + 1).unwrap_or_default();
+        let value = unquote(value);
+        match NAMES.iter().position(|known| name == *known) {
+            Some(0) => set_path(&mut self.manager, value),
+            Some(1) => set_path(&mut self.shell, value),
+            Some(2) => match parse(value) {
+                Some(seconds) => {
+                    self.rescue_delay_ms = seconds.min(86_400) * 1000;
+                    true
+                }
+                None => false,
+            },
+            Some(_) => false,
+            None => true,
+        }
     }
 }
+
+enum Set {
+    Flag(u32),
+    Rescue(Rescue),
+    Unmount(bool),
+}
+
+/// Words that are complete by themselves.
+const WORDS: [(&[u8], Set); 15] = [
+    (b"sysmaster.rescue=shell", Set::Rescue(Rescue::Shell)),
+    (b"sysmaster.rescue=reboot", Set::Rescue(Rescue::Reboot)),
+    (b"sysmaster.unmount=yes", Set::Unmount(true)),
+    (b"sysmaster.unmount=1", Set::Unmount(true)),
+    (b"sysmaster.unmount=no", Set::Unmount(false)),
+    (b"sysmaster.unmount=0", Set::Unmount(false)),
+    (b"rescue", Set::Flag(flags::RESCUE)),
+    (b"single", Set::Flag(flags::RESCUE)),
+    (b"s", Set::Flag(flags::RESCUE)),
+    (b"S", Set::Flag(flags::RESCUE)),
+    (b"1", Set::Flag(flags::RESCUE)),
+    (b"systemd.unit=rescue.target", Set::Flag(flags::RESCUE)),
+    (b"emergency", Set::Flag(flags::EMERGENCY)),
+    (b"-b", Set::Flag(flags::EMERGENCY)),
+    (
+        b"systemd.unit=emergency.target",
+        Set::Flag(flags::EMERGENCY),
+    ),
+];
+
+/// Names that take a value; the last two only those in [`WORDS`].
+const NAMES: [&[u8]; 5] = [
+    b"sysmaster.manager=",
+    b"sysmaster.rescue_shell=",
+    b"sysmaster.rescue_delay=",
+    b"sysmaster.rescue=",
+    b"sysmaster.unmount=",
+];
 
 impl Default for Options {
     fn default() -> Self {

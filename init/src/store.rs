@@ -140,7 +140,7 @@ impl Store {
     }
 
     /// Takes one entry that `wanted` accepts out of the store: its descriptor.
-    pub fn take(&mut self, wanted: impl Fn(Label) -> bool) -> Option<i32> {
+    pub fn take(&mut self, wanted: &dyn Fn(Label) -> bool) -> Option<i32> {
         let index = self.used().iter().position(|entry| wanted(entry.label))?;
         let last = *self.used().last()?;
         let place = self.entries.get_mut(index)?;
@@ -179,8 +179,8 @@ mod tests {
             (s.get(a), s.get(b), s.get(a.at(1))),
             (Some(7), Some(6), None)
         );
-        assert_eq!(s.take(|l| l == a), Some(7));
-        assert_eq!(s.take(|l| l == a), None);
+        assert_eq!(s.take(&|l| l == a), Some(7));
+        assert_eq!(s.take(&|l| l == a), None);
         assert_eq!((s.get(b), s.len()), (Some(6), 1));
         assert_eq!(s.put(Label::default(), 1), Put::Kind);
     }

@@ -23,6 +23,10 @@ use init_wire::{Before, Ending, Request};
 
 /// Processes reaped in one turn.
 const REAP_TURN: usize = 256;
+/// Two turns of reaping within [`STORM_MS`] are a storm: then zombies are left to gather for
+/// [`GATHER_MS`], so that a turn reaps many and the way there and back is paid once.
+const STORM_MS: u64 = 10;
+const GATHER_MS: u64 = 4;
 /// Descriptors waiting for somebody to close them.
 pub const DOOMED_MAX: usize = 512;
 /// So long without any manager, and with the ring full, exits are discarded: long enough for any
@@ -113,6 +117,10 @@ pub struct Init {
     /// There is something to reap, and no room to record it.
     pub reap_stalled: bool,
     interrupts: [u64; 7],
+    /// When somebody else's process was last reaped.
+    reaped: u64,
+    /// Until when zombies are left to gather.
+    gather: u64,
 }
 
 impl Init {
@@ -143,6 +151,8 @@ impl Init {
             reap_again: true,
             reap_stalled: false,
             interrupts: [0; 7],
+            reaped: 0,
+            gather: 0,
         }
     }
 
@@ -155,12 +165,18 @@ impl Init {
             }
             self.tick(now);
             self.send_frames(now);
-            let timeout = if self.reap_again {
+            let mut timeout = if self.reap_again {
                 Some(0)
             } else {
                 self.timeout()
             };
-            let (signals, manager) = sys::poll(self.signal_fd, self.interest(), timeout);
+            let mut signal_fd = self.signal_fd;
+            let gather = self.gather.saturating_sub(now);
+            if gather > 0 {
+                signal_fd = -1;
+                timeout = Some(timeout.map_or(gather, |timeout| timeout.min(gather)));
+            }
+            let (signals, manager) = sys::poll(signal_fd, self.interest(), timeout);
             if signals {
                 self.read_signals(sys::now());
             }
@@ -268,6 +284,10 @@ impl Init {
                 self.reap_stalled = true;
                 return self.reap_own_children(now);
             }
+            if self.reaped != now && now.saturating_sub(self.reaped) <= STORM_MS {
+                self.gather = now + GATHER_MS;
+            }
+            self.reaped = now;
             sys::reap(zombie.pid);
         }
         self.reap_again = true;

@@ -317,7 +317,9 @@ impl Init {
     /// Takes over what a former self wrote down.
     pub fn restore(&mut self, state: i32, now: u64) {
         let mut next_seq = 1;
-        let complete = each_record(state, |record| self.restore_one(record, &mut next_seq, now));
+        let complete = each_record(state, &mut |record| {
+            self.restore_one(record, &mut next_seq, now)
+        });
         if !complete {
             say::error(
                 "the state of the former init is incomplete; going on with what there is",
@@ -469,7 +471,7 @@ pub fn state_fd() -> Option<i32> {
 }
 
 /// Calls `each` with every record; whether the state was ours and whole.
-fn each_record(fd: i32, mut each: impl FnMut(Record)) -> bool {
+fn each_record(fd: i32, each: &mut dyn FnMut(Record)) -> bool {
     let mut buf = [0u8; 1024];
     let mut used = 0;
     let mut begun = false;
@@ -505,7 +507,7 @@ fn each_record(fd: i32, mut each: impl FnMut(Record)) -> bool {
 /// `init --check-state`: whether this binary understands the state it was given.
 pub fn check_state() -> i32 {
     match state_fd() {
-        Some(fd) if each_record(fd, |_| {}) => 0,
+        Some(fd) if each_record(fd, &mut |_| {}) => 0,
         _ => 1,
     }
 }

@@ -97,7 +97,7 @@ fn is_api(path: &[u8]) -> bool {
 }
 
 /// Calls `each` with every mount point that is ours to care for, the last mounted first.
-fn each_mount(table: &mut [u8], mut each: impl FnMut(&CStr)) {
+fn each_mount(table: &mut [u8], each: &mut dyn FnMut(&CStr)) {
     let Ok(mounts) = sys::read_file(c"/proc/self/mountinfo", table) else {
         return;
     };
@@ -122,7 +122,7 @@ fn each_mount(table: &mut [u8], mut each: impl FnMut(&CStr)) {
 
 fn unmount_pass(table: &mut [u8]) -> usize {
     let mut done = 0;
-    each_mount(table, |path| {
+    each_mount(table, &mut |path| {
         let flags = libc::UMOUNT_NOFOLLOW;
         if within(STEP_MS, false, || status_of(sys::unmount(path, flags))) {
             done += 1;
@@ -134,7 +134,7 @@ fn unmount_pass(table: &mut [u8]) -> usize {
 fn read_only_pass(table: &mut [u8]) {
     let flags = (libc::MS_REMOUNT | libc::MS_RDONLY) as u32;
     let again = |path: &CStr| status_of(sys::mount(c"none", path, c"", flags, c""));
-    each_mount(table, |path| {
+    each_mount(table, &mut |path| {
         say::warning("could not unmount %", &[B(path.to_bytes())]);
         if !within(STEP_MS, false, || again(path)) {
             // A server that does not answer: cut it off, so that nothing else waits for it.

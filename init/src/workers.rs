@@ -75,6 +75,15 @@ impl Workers {
         shared: bool,
         work: impl FnOnce() -> i32,
     ) -> Result<(), sys::Errno> {
+        if self.begin(job, limit_ms, shared)? {
+            sys::exit(work());
+        }
+        Ok(())
+    }
+
+    /// Forks and notes down; `true` in the child.
+    #[inline(never)]
+    fn begin(&mut self, job: Job, limit_ms: Option<u64>, shared: bool) -> Result<bool, sys::Errno> {
         let Some(place) = self.list.iter_mut().find(|place| place.is_none()) else {
             return Err(libc::EAGAIN);
         };
@@ -84,7 +93,7 @@ impl Workers {
             sys::fork()?
         };
         if pid == 0 {
-            sys::exit(work());
+            return Ok(true);
         }
         let until = limit_ms.map_or(u64::MAX, |limit| sys::now() + limit);
         *place = Some(Worker {
@@ -93,7 +102,7 @@ impl Workers {
             until,
             killed: false,
         });
-        Ok(())
+        Ok(false)
     }
 
     /// Whether this process is one of ours; takes it off the table.
@@ -148,15 +157,19 @@ impl Workers {
 
 /// Does `work` in a child of a worker, for at most so long; `true` if it ended with status 0.
 pub fn within(limit_ms: u64, shared: bool, work: impl FnOnce() -> i32) -> bool {
-    let pid = match if shared {
+    match if shared {
         sys::fork_sharing_files()
     } else {
         sys::fork()
     } {
         Ok(0) => sys::exit(work()),
-        Ok(pid) => pid,
-        Err(_) => return false,
-    };
+        Ok(pid) => ended_well(pid, limit_ms),
+        Err(_) => false,
+    }
+}
+
+#[inline(never)]
+fn ended_well(pid: i32, limit_ms: u64) -> bool {
     match sys::wait_for(pid, limit_ms) {
         Some(status) => status == 0,
         None => {

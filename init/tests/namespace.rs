@@ -342,6 +342,8 @@ fn a_signal_is_told_until_taken() {
     let m = Machine::start(&[]);
     m.expect("hello epoch=1");
     m.tell("notake");
+    m.tell("nothing");
+    m.expect("nothing");
     m.signal(m.init, libc::SIGPWR);
     m.expect("signal 30");
     m.signal(m.manager_pid(), libc::SIGKILL);

@@ -16,190 +16,18 @@
 
 use crate::api::Backing;
 use crate::job::Job;
+use crate::rel::{Edge, OURS, Rel, THEIRS};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use units::name::UnitName;
-use units::spec::{DepKind, LoadState, UnitSpec};
+use units::spec::{LoadState, UnitSpec};
 use units::state::{ActiveState, Invocation, JobMode, Micros, Outcome};
 use units::wire::helper::Verb;
 
 /// No unit, no entry.
 pub(crate) const NONE: u32 = u32::MAX;
-
-/// How a unit is related to another: the dependency kinds and their inverses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs)] // The directives of the same name, and systemd's words for the inverses.
-#[repr(u8)]
-pub enum Rel {
-    Requires,
-    Requisite,
-    Wants,
-    BindsTo,
-    PartOf,
-    Upholds,
-    Conflicts,
-    OnFailure,
-    OnSuccess,
-    PropagatesReloadTo,
-    PropagatesStopTo,
-    Triggers,
-    RequiredBy,
-    RequisiteOf,
-    WantedBy,
-    BoundBy,
-    ConsistsOf,
-    UpheldBy,
-    ConflictedBy,
-    OnFailureOf,
-    OnSuccessOf,
-    ReloadPropagatedFrom,
-    StopPropagatedFrom,
-    TriggeredBy,
-    Before,
-    After,
-}
-
-impl Rel {
-    /// All of them.
-    pub const ALL: [Self; 26] = [
-        Self::Requires,
-        Self::Requisite,
-        Self::Wants,
-        Self::BindsTo,
-        Self::PartOf,
-        Self::Upholds,
-        Self::Conflicts,
-        Self::OnFailure,
-        Self::OnSuccess,
-        Self::PropagatesReloadTo,
-        Self::PropagatesStopTo,
-        Self::Triggers,
-        Self::RequiredBy,
-        Self::RequisiteOf,
-        Self::WantedBy,
-        Self::BoundBy,
-        Self::ConsistsOf,
-        Self::UpheldBy,
-        Self::ConflictedBy,
-        Self::OnFailureOf,
-        Self::OnSuccessOf,
-        Self::ReloadPropagatedFrom,
-        Self::StopPropagatedFrom,
-        Self::TriggeredBy,
-        Self::Before,
-        Self::After,
-    ];
-
-    /// The same relation seen from the other end.
-    pub fn inverse(self) -> Self {
-        match self {
-            Self::Requires => Self::RequiredBy,
-            Self::Requisite => Self::RequisiteOf,
-            Self::Wants => Self::WantedBy,
-            Self::BindsTo => Self::BoundBy,
-            Self::PartOf => Self::ConsistsOf,
-            Self::Upholds => Self::UpheldBy,
-            Self::Conflicts => Self::ConflictedBy,
-            Self::OnFailure => Self::OnFailureOf,
-            Self::OnSuccess => Self::OnSuccessOf,
-            Self::PropagatesReloadTo => Self::ReloadPropagatedFrom,
-            Self::PropagatesStopTo => Self::StopPropagatedFrom,
-            Self::Triggers => Self::TriggeredBy,
-            Self::RequiredBy => Self::Requires,
-            Self::RequisiteOf => Self::Requisite,
-            Self::WantedBy => Self::Wants,
-            Self::BoundBy => Self::BindsTo,
-            Self::ConsistsOf => Self::PartOf,
-            Self::UpheldBy => Self::Upholds,
-            Self::ConflictedBy => Self::Conflicts,
-            Self::OnFailureOf => Self::OnFailure,
-            Self::OnSuccessOf => Self::OnSuccess,
-            Self::ReloadPropagatedFrom => Self::PropagatesReloadTo,
-            Self::StopPropagatedFrom => Self::PropagatesStopTo,
-            Self::TriggeredBy => Self::Triggers,
-            Self::Before => Self::After,
-            Self::After => Self::Before,
-        }
-    }
-
-    /// systemd's word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Requires => "Requires",
-            Self::Requisite => "Requisite",
-            Self::Wants => "Wants",
-            Self::BindsTo => "BindsTo",
-            Self::PartOf => "PartOf",
-            Self::Upholds => "Upholds",
-            Self::Conflicts => "Conflicts",
-            Self::OnFailure => "OnFailure",
-            Self::OnSuccess => "OnSuccess",
-            Self::PropagatesReloadTo => "PropagatesReloadTo",
-            Self::PropagatesStopTo => "PropagatesStopTo",
-            Self::Triggers => "Triggers",
-            Self::RequiredBy => "RequiredBy",
-            Self::RequisiteOf => "RequisiteOf",
-            Self::WantedBy => "WantedBy",
-            Self::BoundBy => "BoundBy",
-            Self::ConsistsOf => "ConsistsOf",
-            Self::UpheldBy => "UpheldBy",
-            Self::ConflictedBy => "ConflictedBy",
-            Self::OnFailureOf => "OnFailureOf",
-            Self::OnSuccessOf => "OnSuccessOf",
-            Self::ReloadPropagatedFrom => "ReloadPropagatedFrom",
-            Self::StopPropagatedFrom => "StopPropagatedFrom",
-            Self::TriggeredBy => "TriggeredBy",
-            Self::Before => "Before",
-            Self::After => "After",
-        }
-    }
-
-    /// What a dependency kind is in the graph; `None` if the engine has no use for it.
-    fn of(kind: DepKind) -> Option<Self> {
-        Some(match kind {
-            DepKind::Requires => Self::Requires,
-            DepKind::Requisite => Self::Requisite,
-            DepKind::Wants => Self::Wants,
-            DepKind::BindsTo => Self::BindsTo,
-            DepKind::PartOf => Self::PartOf,
-            DepKind::Upholds => Self::Upholds,
-            DepKind::Conflicts => Self::Conflicts,
-            DepKind::Before => Self::Before,
-            DepKind::After => Self::After,
-            DepKind::OnFailure => Self::OnFailure,
-            DepKind::OnSuccess => Self::OnSuccess,
-            DepKind::PropagatesReloadTo => Self::PropagatesReloadTo,
-            DepKind::ReloadPropagatedFrom => Self::ReloadPropagatedFrom,
-            DepKind::PropagatesStopTo => Self::PropagatesStopTo,
-            DepKind::StopPropagatedFrom => Self::StopPropagatedFrom,
-            DepKind::Triggers => Self::Triggers,
-            DepKind::JoinsNamespaceOf | DepKind::Slice => return None,
-        })
-    }
-}
-
-/// This end declared the edge.
-const OURS: u8 = 1;
-/// The other end did.
-const THEIRS: u8 = 2;
-
-/// A relation to a unit. Eight bytes; the order of the fields is the order of the array.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Edge {
-    pub rel: Rel,
-    pub to: u32,
-    /// Who declared it: [`OURS`], [`THEIRS`] or both; nobody, if it is on its way out.
-    by: u8,
-}
-
-impl Edge {
-    /// Whether it is still declared by one of its ends.
-    pub fn is_declared(self) -> bool {
-        self.by != 0
-    }
-}
 
 /// A unit.
 #[derive(Debug)]
@@ -701,6 +529,7 @@ impl Arena {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use units::spec::DepKind;
 
     fn name(s: &str) -> UnitName {
         UnitName::new(s).unwrap()
@@ -715,15 +544,6 @@ mod tests {
 
     fn ends(arena: &Arena, id: u32, rel: Rel) -> Vec<&str> {
         arena.ends(id, rel).map(|to| arena.name(to)).collect()
-    }
-
-    #[test]
-    fn the_numbers_of_relations_are_their_places() {
-        for (at, rel) in Rel::ALL.into_iter().enumerate() {
-            assert_eq!(rel as usize, at);
-            assert_eq!(rel.inverse().inverse(), rel);
-        }
-        assert_eq!(core::mem::size_of::<Edge>(), 8);
     }
 
     #[test]

@@ -61,14 +61,15 @@ pub mod api;
 mod graph;
 mod job;
 mod record;
+mod rel;
 mod restore;
 mod run;
 mod transaction;
 mod unit;
 mod view;
 
-pub use graph::Rel;
 pub use job::Phase;
+pub use rel::Rel;
 pub use view::{JobView, UnitView};
 
 use alloc::collections::{BTreeSet, VecDeque};

@@ -110,16 +110,7 @@ impl Engine {
         if !is_basic(record.verb) {
             return self.drop_record(&record, unit, "its record does not say what it does");
         }
-        if let Some(old) = self.arena.at(unit).job.take() {
-            self.jobs.swap_remove(old.place);
-            if let Some(&moved) = self.jobs.get(old.place) {
-                if let Some(moved) = self.arena.at(moved).job.as_mut() {
-                    moved.place = old.place;
-                }
-            }
-            let name = String::from(self.arena.name(unit));
-            self.drop_record(&old.record(name), unit, "a later job replaces it");
-        }
+        self.drop_older(unit);
         let job = Job {
             id: record.id,
             verb: record.verb,
@@ -140,6 +131,20 @@ impl Engine {
         };
         self.jobs.push(unit);
         self.arena.at(unit).job = Some(Box::new(job));
+    }
+
+    /// The job the unit was restored with so far was to be replaced.
+    fn drop_older(&mut self, unit: u32) {
+        if let Some(old) = self.arena.at(unit).job.take() {
+            self.jobs.swap_remove(old.place);
+            if let Some(&moved) = self.jobs.get(old.place) {
+                if let Some(moved) = self.arena.at(moved).job.as_mut() {
+                    moved.place = old.place;
+                }
+            }
+            let name = String::from(self.arena.name(unit));
+            self.drop_record(&old.record(name), unit, "a later job replaces it");
+        }
     }
 
     fn drop_record(&mut self, record: &JobRecord, unit: u32, why: &str) {

@@ -14,8 +14,9 @@
 //! the youngest job on a cycle is canceled, with a line that says so. No job stands for ever.
 
 use crate::api::{Effect, UnitId, Verdict};
-use crate::graph::{NONE, Rel};
+use crate::graph::NONE;
 use crate::job::{self, First, Job, Phase};
+use crate::rel::Rel;
 use crate::unit::Doom;
 use crate::{Backing, Engine, Entropy, Timer};
 use alloc::boxed::Box;

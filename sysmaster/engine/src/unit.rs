@@ -19,8 +19,9 @@
 //! sequence; one it had accepted and now knows nothing of is not: it counts as interrupted.
 
 use crate::api::{Backing, Effect, Observed, UnitId};
-use crate::graph::{NONE, Rel};
+use crate::graph::NONE;
 use crate::job::Phase;
+use crate::rel::Rel;
 use crate::transaction::Request;
 use crate::{Engine, Timer};
 use alloc::string::String;
@@ -219,24 +220,10 @@ impl Engine {
         let at_rest = is.is_down() && matches!(it.pending, None | Some(Verb::ResetFailed));
         let bad = matches!(hint, Some((_, Outcome::Failed | Outcome::Interrupted)));
         let of = hint.map(|(verb, _)| verb);
-        let by_state = if is == ActiveState::Failed {
-            JobResult::Failed
-        } else {
-            JobResult::Done
-        };
         let (result, unexpected) = match job.verb {
             JobVerb::Start | JobVerb::VerifyActive if is.is_up() => (Some(JobResult::Done), false),
             JobVerb::Start if running => {
-                let result = match hint {
-                    Some((Verb::Start, Outcome::Skipped)) => Some(JobResult::Skipped),
-                    Some((Verb::Start, _)) if bad => Some(JobResult::Failed),
-                    Some((Verb::Start, _)) if is != ActiveState::Activating => {
-                        Some(JobResult::Done)
-                    }
-                    _ if idle && is.is_down() => Some(by_state),
-                    _ => None,
-                };
-                (result, is != ActiveState::Activating)
+                (start_result(hint, is, idle), is != ActiveState::Activating)
             }
             JobVerb::VerifyActive if running && is != ActiveState::Activating => {
                 (Some(JobResult::Failed), true)
@@ -252,7 +239,7 @@ impl Engine {
                 let result = match hint {
                     Some((Verb::Reload, Outcome::Done)) => Some(JobResult::Done),
                     Some((Verb::Reload, _)) => Some(JobResult::Failed),
-                    _ if is.is_down() => Some(by_state),
+                    _ if is.is_down() => Some(result_of(is)),
                     _ => (idle && is == ActiveState::Active).then_some(JobResult::Done),
                 };
                 (result, is.is_down() || is == ActiveState::Deactivating)
@@ -581,5 +568,24 @@ impl Engine {
         if reset {
             self.set_state(unit, ActiveState::Inactive, None);
         }
+    }
+}
+
+/// What a running start has come to, if it is over and the unit is not up.
+fn start_result(hint: Hint, is: ActiveState, idle: bool) -> Option<JobResult> {
+    match hint {
+        Some((Verb::Start, Outcome::Skipped)) => Some(JobResult::Skipped),
+        Some((Verb::Start, Outcome::Failed | Outcome::Interrupted)) => Some(JobResult::Failed),
+        Some((Verb::Start, _)) if is != ActiveState::Activating => Some(JobResult::Done),
+        _ => (idle && is.is_down()).then(|| result_of(is)),
+    }
+}
+
+/// What a job has come to whose unit went down on the way.
+fn result_of(is: ActiveState) -> JobResult {
+    if is == ActiveState::Failed {
+        JobResult::Failed
+    } else {
+        JobResult::Done
     }
 }

@@ -3,8 +3,8 @@
 
 use crate::Engine;
 use crate::api::{Backing, JobId, UnitId};
-use crate::graph::Rel;
 use crate::job::Phase;
+use crate::rel::Rel;
 use units::name::UnitName;
 use units::spec::LoadState;
 use units::state::{ActiveState, Invocation, JobVerb, Micros};

@@ -28,8 +28,9 @@ mod resolve;
 
 use crate::Engine;
 use crate::api::{Backing, Rejection};
-use crate::graph::{NONE, Rel};
+use crate::graph::NONE;
 use crate::job::{self, Job};
+use crate::rel::Rel;
 use alloc::string::String;
 use alloc::vec::Vec;
 use units::spec::LoadState;
