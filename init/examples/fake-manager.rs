@@ -29,6 +29,8 @@ struct Manager {
     exits: u64,
     last_seq: u64,
     listed: u32,
+    /// The last descriptor the test sent along with a command.
+    handed: Option<OwnedFd>,
 }
 
 fn main() {
@@ -50,6 +52,7 @@ fn main() {
         exits: 0,
         last_seq: 0,
         listed: 0,
+        handed: None,
     };
     if dir.join("crash").exists() {
         manager.tell("crashing");
@@ -81,7 +84,10 @@ fn main() {
         }
         if polls[1].revents != 0 {
             let mut buf = [0; 256];
-            let n = commands.recv(&mut buf).unwrap();
+            let Some((n, fd)) = receive(commands.as_raw_fd(), &mut buf) else {
+                continue;
+            };
+            manager.handed = fd.or(manager.handed);
             let line = String::from_utf8_lossy(&buf[..n]).into_owned();
             manager.obey(&line.split(' ').collect::<Vec<_>>());
         }
@@ -99,10 +105,11 @@ impl Manager {
         send_raw(bytes, fds);
     }
 
-    fn hear(&mut self) {
+    /// Reads one frame; `false` if there is none.
+    fn hear(&mut self) -> bool {
         let mut buf = [0; FRAME_MAX];
-        let Some((n, fd)) = receive(&mut buf) else {
-            exit(9)
+        let Some((n, fd)) = receive(MANAGER_FD, &mut buf) else {
+            return false;
         };
         match ToManager::decode(&buf[..n]).expect("a frame of init's") {
             ToManager::Hello(hello) => {
@@ -134,7 +141,7 @@ impl Manager {
                     self.exits += 1;
                 }
                 assert!(exit.start > 0, "no start time");
-                if self.exits % 1000 == 0 {
+                if self.exits % 1000 == 0 || self.exits == 10 {
                     self.tell(&format!("exits {}", self.exits));
                 }
             }
@@ -219,6 +226,21 @@ impl Manager {
                 let file = OwnedFd::from(std::fs::File::open(words[2]).unwrap());
                 let label = Label::of(Kind::SERVICE, "file").at(number(1) as u16);
                 self.send(&FromManager::Keep { label }, &[file.as_raw_fd()]);
+                // Closing it is what hangs, and that is init's part in this.
+                std::mem::forget(file);
+            }
+            "mount-fuse" => {
+                let data = format!(
+                    "fd={},rootmode=40000,user_id=0,group_id=0",
+                    self.handed.as_ref().unwrap().as_raw_fd()
+                );
+                mount("fuse", words[1], &data);
+                self.handed = None;
+                self.tell("mounted");
+            }
+            "mount-tmpfs" => {
+                mount("tmpfs", words[1], "");
+                self.tell("mounted");
             }
             "drop-file" => {
                 let label = Label::of(Kind::SERVICE, "file").at(number(1) as u16);
@@ -331,7 +353,7 @@ fn send_raw(bytes: &[u8], fds: &[i32]) {
     }
 }
 
-fn receive(buf: &mut [u8]) -> Option<(usize, Option<OwnedFd>)> {
+fn receive(socket: i32, buf: &mut [u8]) -> Option<(usize, Option<OwnedFd>)> {
     let mut control = [0u64; 8];
     let mut part = libc::iovec {
         iov_base: buf.as_mut_ptr().cast(),
@@ -345,7 +367,7 @@ fn receive(buf: &mut [u8]) -> Option<(usize, Option<OwnedFd>)> {
         message.msg_control = control.as_mut_ptr().cast();
         message.msg_controllen = 64;
         let n = libc::recvmsg(
-            MANAGER_FD,
+            socket,
             &raw mut message,
             libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT,
         );
@@ -362,6 +384,21 @@ fn receive(buf: &mut [u8]) -> Option<(usize, Option<OwnedFd>)> {
     }
 }
 
+fn mount(kind: &str, target: &str, data: &str) {
+    let [kind, target, data] = [kind, target, data].map(|s| std::ffi::CString::new(s).unwrap());
+    // SAFETY: all strings end in NUL.
+    let result = unsafe {
+        let data = data.as_ptr().cast();
+        libc::mount(kind.as_ptr(), target.as_ptr(), kind.as_ptr(), 0, data)
+    };
+    assert_eq!(
+        result,
+        0,
+        "mount {target:?}: {}",
+        std::io::Error::last_os_error()
+    );
+}
+
 fn memfd(content: &str) -> OwnedFd {
     // SAFETY: the name ends in NUL; the descriptor is new.
     let file = unsafe { OwnedFd::from_raw_fd(libc::memfd_create(c"x".as_ptr(), 0)) };
@@ -371,36 +408,35 @@ fn memfd(content: &str) -> OwnedFd {
     OwnedFd::from(file)
 }
 
-/// Makes processes that lose their parent and end. One line of thirty-two forks, so that it is the
-/// reaping that is measured.
+/// Makes processes that lose their parent and end. The one that makes them does so on the side; whoever
+/// asks for them must not wait for it.
 fn orphans(count: u64) {
     // SAFETY: children do nothing but fork and end.
     unsafe {
-        let middle = libc::fork();
-        if middle == 0 {
-            for _ in 0..count {
-                let child = libc::fork();
-                if child == 0 {
-                    if libc::fork() == 0 {
-                        libc::usleep(500);
-                    }
-                    libc::_exit(0);
-                }
-                libc::waitpid(child, std::ptr::null_mut(), 0);
-            }
-            libc::_exit(0);
+        libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+        if libc::fork() != 0 {
+            return;
         }
-        libc::waitpid(middle, std::ptr::null_mut(), 0);
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        for _ in 0..count {
+            let child = libc::fork();
+            if child == 0 {
+                if libc::fork() == 0 {
+                    libc::usleep(500);
+                }
+                libc::_exit(0);
+            }
+            libc::waitpid(child, std::ptr::null_mut(), 0);
+        }
+        libc::_exit(0);
     }
 }
 
 fn plain_loop(count: u64) -> ! {
     // SAFETY: waits for its children.
     unsafe {
-        if libc::fork() == 0 {
-            orphans(count);
-            libc::_exit(0);
-        }
+        orphans(count);
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         while libc::waitpid(-1, std::ptr::null_mut(), 0) > 0 {}
     }
     println!("{}", cpu_of_init());

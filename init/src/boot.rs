@@ -22,6 +22,9 @@ use init_wire::flags;
 
 /// Descriptors that init needs for itself, besides those it keeps.
 const OWN_FILES: u64 = 64;
+/// Descriptors below this that were inherited are kept from children. A boot loader's kernel hands
+/// over none; an initramfs's script or a test may.
+const INHERITED: i32 = 256;
 /// For all early mounts together: none of them touches a device.
 const MOUNTS_MS: u64 = 10_000;
 /// Datagrams that fit into a notification socket while nobody reads it (the kernel's default is 10).
@@ -111,6 +114,10 @@ extern "C" fn on_fault(_signal: c_int) {
 
 fn prepare(init: &mut Init) {
     let placeholders = occupy_standard();
+    // Whatever else somebody left open is no business of any child's.
+    for fd in 3..INHERITED {
+        sys::set_cloexec(fd, true);
+    }
     let state = switch::state_fd();
     sys::set_umask(0o022);
     sys::new_session();

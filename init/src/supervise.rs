@@ -25,8 +25,8 @@ use init_wire::{Before, Ending, Request};
 const REAP_TURN: usize = 256;
 /// Two turns of reaping within [`STORM_MS`] are a storm: then zombies are left to gather for
 /// [`GATHER_MS`], so that a turn reaps many and the way there and back is paid once.
-const STORM_MS: u64 = 10;
-const GATHER_MS: u64 = 4;
+const STORM_MS: u64 = 30;
+const GATHER_MS: u64 = 20;
 /// Descriptors waiting for somebody to close them.
 pub const DOOMED_MAX: usize = 512;
 /// So long without any manager, and with the ring full, exits are discarded: long enough for any
@@ -82,45 +82,47 @@ pub struct Watchdog {
     next: u64,
 }
 
-/// Everything init knows.
+/// Everything init knows. In this order, what is used most first: the nearer a field is to the
+/// beginning, the shorter are the instructions that reach it.
+#[repr(C)]
 pub struct Init {
     pub memories: &'static mut Memories,
-    pub options: Options,
-    pub arguments: Arguments,
-    /// Not in the first pid namespace.
-    pub container: bool,
-    /// [`init_wire::flags`], without safe mode.
-    pub flags: u32,
-    /// The limit of open files init was born with.
-    pub limits: (u64, u64),
-    pub signal_fd: i32,
-    pub manager: Manager,
-    pub ladder: Ladder,
-    pub liveness: Liveness,
-    pub talk: Talk,
-    pub epoch: u64,
-    pub before: Before,
-    /// Signals (bit n: signal n) that no manager has taken.
-    pub signals: u64,
-    pub discarded: u64,
-    /// Since when there is no manager.
-    pub alone_since: u64,
-    /// A shutdown, and when init does it by itself.
-    pub shutdown: Option<(Ending, u64)>,
-    pub last: Stage,
-    pub switch: Switch,
-    pub workers: Workers,
-    pub doomed: Doomed,
-    pub watchdog: Option<Watchdog>,
     /// There may be something to reap.
     pub reap_again: bool,
     /// There is something to reap, and no room to record it.
     pub reap_stalled: bool,
-    interrupts: [u64; 7],
+    /// Not in the first pid namespace.
+    pub container: bool,
+    pub signal_fd: i32,
+    pub last: Stage,
+    pub manager: Manager,
+    /// A shutdown, and when init does it by itself.
+    pub shutdown: Option<(Ending, u64)>,
+    pub epoch: u64,
+    /// Signals (bit n: signal n) that no manager has taken.
+    pub signals: u64,
+    pub talk: Talk,
+    pub liveness: Liveness,
+    /// [`init_wire::flags`], without safe mode.
+    pub flags: u32,
+    pub before: Before,
+    pub discarded: u64,
+    /// Since when there is no manager.
+    pub alone_since: u64,
+    pub watchdog: Option<Watchdog>,
     /// When somebody else's process was last reaped.
     reaped: u64,
     /// Until when zombies are left to gather.
     gather: u64,
+    interrupts: [u64; 7],
+    pub arguments: Arguments,
+    /// The limit of open files init was born with.
+    pub limits: (u64, u64),
+    pub workers: Workers,
+    pub ladder: Ladder,
+    pub switch: Switch,
+    pub options: Options,
+    pub doomed: Doomed,
 }
 
 impl Init {

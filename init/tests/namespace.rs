@@ -86,6 +86,7 @@ impl Machine {
             .args(words)
             .env("FAKE_DIR", &dir)
             .stdin(Stdio::null())
+            .stderr(std::fs::File::create(dir.join("log")).unwrap())
             .spawn()
             .expect("unshare");
         let mut machine = Machine {
@@ -158,6 +159,11 @@ impl Machine {
         }
     }
 
+    /// What init has said so far.
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
     fn ask(&self, command: &str, answer: &str) -> String {
         self.tell(command);
         let event = self.expect(answer);
@@ -203,6 +209,9 @@ impl Drop for Machine {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            println!("{}", self.log());
+        }
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
@@ -402,6 +411,7 @@ fn reexec_keeps_everything() {
     m.expect("kept");
     m.tell("noack");
     m.tell("orphans 10");
+    m.expect("exits 10");
     let manager = m.manager_pid();
     for _ in 0..5 {
         let (exe, files) = (exec_time(m.init), m.number("files"));
@@ -469,6 +479,7 @@ impl Machine {
             .arg(manager)
             .env("FAKE_DIR", &dir)
             .stdin(Stdio::null())
+            .stderr(std::fs::File::create(dir.join("log")).unwrap())
             .spawn()
             .expect("unshare");
         Machine {
@@ -594,6 +605,200 @@ fn the_rescue_shell_is_left_for_a_manager() {
 }
 
 #[test]
+fn what_never_answers_does_not_stop_it() {
+    if !root() {
+        return;
+    }
+    let mut fuse = match fuse::Server::start() {
+        Ok(fuse) => fuse,
+        Err(error) => return println!("skipped: /dev/fuse: {error}"),
+    };
+    let mut m = Machine::start(&["sysmaster.unmount=yes"]);
+    m.expect("hello");
+    let at = m.dir.join("fuse");
+    std::fs::create_dir(&at).unwrap();
+    fuse.hand_over(
+        &format!("mount-fuse {}", at.display()),
+        &m.dir.join("commands"),
+    );
+    m.expect("mounted");
+    m.tell(&format!("mount-tmpfs {}/directory", at.display()));
+    m.expect("mounted");
+    // A close that never ends: the flush is not answered.
+    m.tell(&format!("keep-file 1 {}/file", at.display()));
+    m.expect("kept");
+    let start = Instant::now();
+    m.tell("drop-file 1");
+    m.expect("dropped");
+    m.tell("orphans 1000");
+    m.expect("exits 1000");
+    m.tell("keep 1");
+    m.expect("kept");
+    assert!(start.elapsed() < 10 * SECOND);
+    // An unmount that never ends: its path is not answered. The last step goes on without it.
+    fuse.answer_nothing();
+    m.tell("shutdown poweroff 60000");
+    m.tell("finish");
+    let end = Instant::now() + 50 * SECOND;
+    while !m.log().contains("could not unmount") {
+        assert!(Instant::now() < end, "{}", m.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // What sleeps in the kernel keeps the namespace from ending; a machine would be off by now.
+    drop(fuse);
+    m.ended(60 * SECOND);
+}
+
+/// A file system that answers just enough to be mounted and opened.
+mod fuse {
+    use std::io::{Error, Read, Write};
+    use std::os::fd::AsRawFd;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    pub struct Server {
+        device: std::fs::File,
+        silent: Arc<AtomicBool>,
+        over: Arc<AtomicBool>,
+        thread: Option<std::thread::JoinHandle<()>>,
+    }
+
+    impl Server {
+        pub fn start() -> Result<Server, Error> {
+            let device = std::fs::File::options()
+                .read(true)
+                .write(true)
+                .open("/dev/fuse")?;
+            let (silent, over) = Default::default();
+            Ok(Server {
+                device,
+                silent,
+                over,
+                thread: None,
+            })
+        }
+
+        pub fn answer_nothing(&self) {
+            self.silent.store(true, Ordering::SeqCst);
+        }
+
+        /// Sends the device along with a command, and begins to serve.
+        pub fn hand_over(&mut self, command: &str, to: &std::path::Path) {
+            let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
+            sender.connect(to).unwrap();
+            let mut control = [0u64; 4];
+            let mut part = libc::iovec {
+                iov_base: command.as_ptr() as *mut _,
+                iov_len: command.len(),
+            };
+            // SAFETY: a message over live locals, with room for the one descriptor.
+            unsafe {
+                let mut message: libc::msghdr = std::mem::zeroed();
+                message.msg_iov = &raw mut part;
+                message.msg_iovlen = 1;
+                message.msg_control = control.as_mut_ptr().cast();
+                message.msg_controllen = libc::CMSG_SPACE(4) as _;
+                let header = libc::CMSG_FIRSTHDR(&raw const message);
+                (*header).cmsg_level = libc::SOL_SOCKET;
+                (*header).cmsg_type = libc::SCM_RIGHTS;
+                (*header).cmsg_len = libc::CMSG_LEN(4) as _;
+                *libc::CMSG_DATA(header).cast::<i32>() = self.device.as_raw_fd();
+                assert!(libc::sendmsg(sender.as_raw_fd(), &raw const message, 0) > 0);
+            }
+            let device = self.device.try_clone().unwrap();
+            let (silent, over) = (self.silent.clone(), self.over.clone());
+            self.thread = Some(std::thread::spawn(move || serve(device, &silent, &over)));
+        }
+    }
+
+    /// With the last descriptor of the device gone, the kernel gives up what waits.
+    impl Drop for Server {
+        fn drop(&mut self) {
+            self.over.store(true, Ordering::SeqCst);
+            if let Some(thread) = self.thread.take() {
+                thread.join().unwrap();
+            }
+        }
+    }
+
+    fn serve(mut device: std::fs::File, silent: &AtomicBool, over: &AtomicBool) {
+        let mut request = vec![0u8; 256 * 1024];
+        loop {
+            let mut ready = libc::pollfd {
+                fd: device.as_raw_fd(),
+                events: libc::POLLIN,
+                revents: 0,
+            };
+            // SAFETY: one valid entry.
+            unsafe { libc::poll(&raw mut ready, 1, 20) };
+            if over.load(Ordering::SeqCst) {
+                return;
+            }
+            if ready.revents & libc::POLLIN == 0 {
+                // Not mounted yet, or nothing to do.
+                std::thread::sleep(std::time::Duration::from_millis(1));
+                continue;
+            }
+            let Ok(n) = device.read(&mut request) else {
+                continue;
+            };
+            let word = |at: usize| u32::from_ne_bytes(request[at..at + 4].try_into().unwrap());
+            let (opcode, unique) = (word(4), request[8..16].to_vec());
+            if silent.load(Ordering::SeqCst) {
+                continue;
+            }
+            let name = request[40..n].split(|b| *b == 0).next().unwrap_or_default();
+            let answer = match opcode {
+                1 => {
+                    let directory = name == b"directory";
+                    let node: u64 = if directory { 3 } else { 2 };
+                    let mut entry = node.to_ne_bytes().to_vec();
+                    entry.resize(40, 0);
+                    entry.extend(attributes(node, directory));
+                    entry
+                }
+                3 => {
+                    let node = u64::from_ne_bytes(request[16..24].try_into().unwrap());
+                    let mut out = vec![0; 16];
+                    out.extend(attributes(node, node != 2));
+                    out
+                }
+                14 | 27 => vec![0; 16],
+                26 => {
+                    let mut out = Vec::new();
+                    for number in [7u32, 31, 0, 0, 0, 4096] {
+                        out.extend(number.to_ne_bytes());
+                    }
+                    out.resize(64, 0);
+                    out
+                }
+                // Flush, and everything else: never.
+                _ => continue,
+            };
+            let mut reply = (16 + answer.len() as u32).to_ne_bytes().to_vec();
+            reply.extend(0i32.to_ne_bytes());
+            reply.extend(unique);
+            reply.extend(answer);
+            let _ = device.write(&reply);
+        }
+    }
+
+    fn attributes(node: u64, directory: bool) -> Vec<u8> {
+        let mut out = node.to_ne_bytes().to_vec();
+        out.resize(60, 0);
+        let mode = if directory {
+            libc::S_IFDIR | 0o755
+        } else {
+            libc::S_IFREG | 0o644
+        };
+        for number in [mode, 1, 0, 0, 0, 4096, 0] {
+            out.extend(u32::to_ne_bytes(number));
+        }
+        out
+    }
+}
+
+#[test]
 fn idle_means_asleep() {
     if !root() {
         return;
@@ -603,6 +808,7 @@ fn idle_means_asleep() {
     m.tell("keep 1");
     m.expect("kept");
     m.tell("orphans 10");
+    m.expect("exits 10");
     // The timer of the last debt may run out once.
     std::thread::sleep(3 * SECOND);
     let before = switches(m.init);

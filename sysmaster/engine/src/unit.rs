@@ -16,7 +16,7 @@
 //!
 //! **Synchronisation.** A helper that came into contact reports all it knows and then says so.
 //! What it has not reported is down. A pending command it has never seen is sent again, with its
-//! sequence; one it had accepted and now knows nothing of is not: it counts as interrupted.
+//! sequence, whatever the unit is now: the helper answers. One it had accepted and now knows nothing of is not: it counts as interrupted.
 
 use crate::api::{Backing, Effect, Observed, UnitId};
 use crate::graph::NONE;
@@ -480,7 +480,7 @@ impl Engine {
             }
             let here = known.binary_search(&unit).is_ok();
             match it.pending {
-                Some(verb) if it.heard < it.seq && (here || verb == Verb::Start) => {
+                Some(verb) if it.heard < it.seq => {
                     let (invocation, seq) = (it.invocation, it.seq);
                     let unit = UnitId(unit);
                     self.outbox.push(Effect::Command {

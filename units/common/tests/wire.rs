@@ -1,5 +1,10 @@
 //! The helper and control channels: frames keep their bytes, and no bytes hurt a reader.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 use std::fmt::Write;
 use units::state::{ActiveState, Exit, Invocation, JobMode, JobVerb, Outcome, ProcId, Report};
@@ -23,8 +28,14 @@ fn frames_keep_their_bytes() {
         seq: 1 << 32 | 7,
         verb: Verb::Start,
     });
-    assert_eq!(hex(&encode(&start).unwrap()), "0409612e736572766963658202878080801000");
-    let exited = ToHelper::Exited { proc: ProcId { pid: 300, start: 5 }, status: 9 };
+    assert_eq!(
+        hex(&encode(&start).unwrap()),
+        "0409612e736572766963658202878080801000"
+    );
+    let exited = ToHelper::Exited {
+        proc: ProcId { pid: 300, start: 5 },
+        status: 9,
+    };
     assert_eq!(hex(&encode(&exited).unwrap()), "05ac020512");
     assert_eq!(hex(&encode(&ToHelper::Quit).unwrap()), "0b");
     let pong = FromHelper::Pong { nonce: 1 };
@@ -51,14 +62,20 @@ fn a_report_survives_the_way() {
         ..Report::default()
     };
     let bytes = encode(&FromHelper::Report(report.clone())).unwrap();
-    assert_eq!(decode::<FromHelper>(&bytes).unwrap(), FromHelper::Report(report));
+    assert_eq!(
+        decode::<FromHelper>(&bytes).unwrap(),
+        FromHelper::Report(report)
+    );
 }
 
 #[test]
 fn a_later_version_may_append() {
     let mut bytes = encode(&ToHelper::Ping { nonce: 9 }).unwrap();
     bytes.extend_from_slice(b"more");
-    assert_eq!(decode::<ToHelper>(&bytes).unwrap(), ToHelper::Ping { nonce: 9 });
+    assert_eq!(
+        decode::<ToHelper>(&bytes).unwrap(),
+        ToHelper::Ping { nonce: 9 }
+    );
 }
 
 #[test]
@@ -66,16 +83,26 @@ fn a_gigabyte_that_is_not_there_is_malformed() {
     // `ListUnits` whose list claims 2^30 entries.
     let bytes = [2, 0x80, 0x80, 0x80, 0x80, 0x04];
     assert_eq!(decode::<Request>(&bytes), Err(WireError::Malformed));
-    assert_eq!(decode::<Request>(&vec![0; MAX_FRAME + 1]), Err(WireError::TooLong));
+    assert_eq!(
+        decode::<Request>(&vec![0; MAX_FRAME + 1]),
+        Err(WireError::TooLong)
+    );
     assert_eq!(decode::<Request>(&[]), Err(WireError::Malformed));
-    assert_eq!(decode::<Request>(&[0xff, 0xff, 0x03]), Err(WireError::Malformed));
+    assert_eq!(
+        decode::<Request>(&[0xff, 0xff, 0x03]),
+        Err(WireError::Malformed)
+    );
 }
 
 /// Every prefix and every damaged byte of a frame decodes or is refused; nothing else happens.
 #[test]
 fn damaged_frames_are_refused_or_harmless() {
     let unit = "x".repeat(200);
-    let frame = FromHelper::Report(Report { unit, status: "ok".into(), ..Report::default() });
+    let frame = FromHelper::Report(Report {
+        unit,
+        status: "ok".into(),
+        ..Report::default()
+    });
     let bytes = encode(&frame).unwrap();
     for cut in 0..bytes.len() {
         let _ = decode::<FromHelper>(&bytes[..cut]);

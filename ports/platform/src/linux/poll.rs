@@ -191,6 +191,11 @@ impl Poller {
         if wanted != 0 && wanted == self.armed {
             return FOREVER;
         }
+        // What is due is due now: where timers have the grain of the kernel's tick, arming one would
+        // cost up to a whole tick (4 ms).
+        if wanted != 0 && wanted <= clock::now() {
+            return 0;
+        }
         if let Some(timer) = &self.timer {
             if set_timer(timer, wanted).is_ok() {
                 self.armed = wanted;

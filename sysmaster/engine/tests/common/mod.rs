@@ -85,6 +85,8 @@ pub struct World {
     todo: VecDeque<UnitName>,
     inbox: VecDeque<Input>,
     ids: u128,
+    /// Highest sequence ever given.
+    last_seq: u64,
     ticket: u64,
     answered: Option<bool>,
     /// Effects carried out so far, and at which one the manager dies.
@@ -115,6 +117,7 @@ impl World {
             todo: VecDeque::new(),
             inbox: VecDeque::new(),
             ids: 0,
+            last_seq: 0,
             ticket: 0,
             answered: None,
             effects: 0,
@@ -323,12 +326,14 @@ impl World {
             .step(self.now, input, &mut entropy, &mut effects);
         for effect in &effects {
             if let Effect::Command {
-                unit,
-                verb: Verb::Start,
-                ..
+                unit, seq, verb, ..
             } = effect
             {
-                self.check_order(&before, *unit);
+                // One given before is only sent again.
+                if *verb == Verb::Start && *seq > self.last_seq {
+                    self.check_order(&before, *unit);
+                }
+                self.last_seq = self.last_seq.max(*seq);
             }
         }
         for effect in effects {
@@ -345,8 +350,7 @@ impl World {
         let Some(started) = before.get(&unit) else {
             return;
         };
-        // One that was under way before is only sent again.
-        if started.verb != JobVerb::Start || started.phase == engine::Phase::Running {
+        if started.verb != JobVerb::Start {
             return;
         }
         for other in self.engine.waiting_for(unit) {
@@ -458,8 +462,14 @@ impl World {
                 slot.restart = None;
             }
             Verb::Stop if !slot.active.is_down() => slot.active = ActiveState::Deactivating,
-            Verb::Reload => slot.active = ActiveState::Reloading,
+            Verb::Reload if slot.active == ActiveState::Active => {
+                slot.active = ActiveState::Reloading;
+            }
+            Verb::Reload => slot.outcome = Outcome::Failed,
             _ => {}
+        }
+        if slot.outcome != Outcome::Pending {
+            slot.verb = None;
         }
         self.todo.push_back(unit.clone());
     }

@@ -83,7 +83,15 @@ impl Reading<'_> {
                 self.unsupported(entry);
                 Ok(())
             }
-            Some(field) => self.assign(field, entry),
+            Some(field) => {
+                let result = self.assign(field, entry);
+                // An action of “none”, or nothing, asks for nothing.
+                let asks = !matches!(entry.value, "" | "none" | "inactive");
+                if result.is_ok() && asks && !field.is_carried_out() {
+                    self.unsupported(entry);
+                }
+                result
+            }
             None => match condition_key(entry.key) {
                 Some((kind, assert)) => self.condition(kind, assert, entry.value),
                 None => {
@@ -389,7 +397,19 @@ mod tests {
              SuccessAction=exit\nRebootArgument=x\nOnFailureJobMode=isolate\nOnFailure=f.service\n\
              OnSuccessJobMode=flush\nCollectMode=inactive-or-failed\nX-Mine=1\n",
         );
-        assert!(findings.is_empty(), "{findings:?}");
+        let not_yet = |finding: &Finding| finding.severity == Severity::Unsupported;
+        assert!(findings.iter().all(not_yet), "{findings:?}");
+        assert_eq!(
+            spec.unsupported,
+            [
+                "/u/a@b.service:19: StartLimitAction=",
+                "/u/a@b.service:21: JobTimeoutAction=",
+                "/u/a@b.service:22: FailureAction=",
+                "/u/a@b.service:23: SuccessAction=",
+                "/u/a@b.service:24: RebootArgument=",
+                "/u/a@b.service:28: CollectMode="
+            ]
+        );
         assert_eq!(spec.load, LoadState::Loaded);
         assert_eq!(spec.description, "the b of a");
         assert_eq!(spec.documentation, ["man:a(8)", "https://x/b"]);

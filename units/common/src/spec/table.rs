@@ -38,6 +38,25 @@ pub(super) enum Field {
     Unsupported,
 }
 
+impl Field {
+    /// Whether the manager does what it says. What it does not do yet is read all the same, so that
+    /// a bad value is found, and then reported.
+    pub(super) fn is_carried_out(self) -> bool {
+        !matches!(
+            self,
+            Self::Unsupported
+                | Self::Dep(DepKind::JoinsNamespaceOf)
+                | Self::SurviveFinalKill
+                | Self::LimitAction
+                | Self::JobTimeoutAction
+                | Self::FailureAction
+                | Self::SuccessAction
+                | Self::RebootArgument
+                | Self::Collect
+        )
+    }
+}
+
 use DepKind as D;
 use Field as F;
 
@@ -129,7 +148,7 @@ pub fn reads(section: &str, key: &str) -> bool {
 /// The directives of `[Unit]` that are carried out, conditions and assertions apart, by name.
 pub fn keys() -> impl Iterator<Item = &'static str> {
     UNIT.iter()
-        .filter(|(_, field)| *field != Field::Unsupported)
+        .filter(|(_, field)| field.is_carried_out())
         .map(|(name, _)| *name)
 }
 

@@ -41,7 +41,11 @@ impl core::fmt::Display for WireError {
 /// The bytes of one frame.
 pub fn encode<T: Serialize>(frame: &T) -> Result<Vec<u8>, WireError> {
     let bytes = postcard::to_allocvec(frame).map_err(|_| WireError::Malformed)?;
-    if bytes.len() > MAX_FRAME { Err(WireError::TooLong) } else { Ok(bytes) }
+    if bytes.len() > MAX_FRAME {
+        Err(WireError::TooLong)
+    } else {
+        Ok(bytes)
+    }
 }
 
 /// The frame in these bytes. Bytes after its end are ignored: a later version may append fields.
@@ -49,5 +53,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
     if bytes.len() > MAX_FRAME {
         return Err(WireError::TooLong);
     }
-    postcard::take_from_bytes(bytes).map(|(frame, _)| frame).map_err(|_| WireError::Malformed)
+    postcard::take_from_bytes(bytes)
+        .map(|(frame, _)| frame)
+        .map_err(|_| WireError::Malformed)
 }
