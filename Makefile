@@ -71,7 +71,8 @@ lint: ## formatting, clippy, licences
 size: $(SELECTED:%=dist/%/.built) ## sizes beside their budgets
 	@ports/toolchain/size $(SELECTED)
 
-bench: ; @qemu-tests/bench/run.py
+bench: dist/x86_64/.built target/image/x86_64.cpio ## boot, restart, recovery and memory beside their budgets (x86_64, counted)
+	@qemu-tests/bench/run.py --dist dist/x86_64 --kernel target/image/x86_64.kernel --out target/report/bench.json
 
 clean: ## remove what was built (not the fetched packages)
 	rm -rf target dist

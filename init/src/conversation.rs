@@ -365,7 +365,9 @@ impl Init {
             FromManager::Pong { nonce } if self.talk.ping == Some(nonce) => self.talk.ping = None,
             FromManager::Keep { .. } | FromManager::Pong { .. } => {}
             FromManager::Taken { signo } => {
-                self.signals &= !1_u64.checked_shl(u32::from(signo)).unwrap_or(0);
+                // One that came again since it was told is not taken by this: it is told again.
+                let taken = 1_u64.checked_shl(u32::from(signo)).unwrap_or(0);
+                self.signals &= !(taken & self.talk.signals_told);
                 self.talk.signals_told &= self.signals;
             }
             FromManager::Drop { label } => self.let_go(&|one| one == label),

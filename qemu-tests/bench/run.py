@@ -6,10 +6,10 @@ time to a FIFO. QEMU runs with -icount shift=0: a guest nanosecond is one instru
 skipped, so "ms" below means millions of instructions of all tasks, and repeats agree within a few
 per cent on any host. The floor is a C loop that only vforks, execs and respawns (service.c).
 
-    run.py --bin DIR --kernel FILE --out FILE [--quick] [--keep]
+    run.py --dist dist/x86_64 --kernel FILE --out FILE [--quick] [--verbose]
 
-DIR holds the cross-built x86_64 `init` and `sysmaster` (the multi-call executable). Prints the table
-with the budgets and writes it as JSON: a list of {name, arch, value, unit, budget, within}.
+Prints the table with the budgets and writes it as JSON: a list of {name, arch, value, unit, budget,
+within}.
 """
 import argparse
 import json
@@ -47,12 +47,12 @@ def tree(root, args, shape, services):
         subprocess.run(["musl-gcc", "-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-Wno-clobbered", "-o", out,
                         os.path.join(HERE, name + ".c")], check=True)
     os.symlink("bench/meter", os.path.join(root, "init"))
-    shutil.copy(os.path.join(args.bin, "init"), os.path.join(root, "sbin/init"))
-    shutil.copy(os.path.join(args.bin, "sysmaster"), os.path.join(root, "usr/lib/sysmaster/sysmaster"))
+    shutil.copy(os.path.join(args.dist, "sbin/init"), os.path.join(root, "sbin/init"))
+    shutil.copy(os.path.join(args.dist, "usr/lib/sysmaster/sysmaster"), os.path.join(root, "usr/lib/sysmaster/sysmaster"))
     os.symlink("../sysmaster", os.path.join(root, "usr/lib/sysmaster/helpers/service"))
     units = os.path.join(root, "usr/lib/sysmaster/system")
     for target in TARGETS:
-        shutil.copy(os.path.join(args.units, target), units)
+        shutil.copy(os.path.join(args.dist, "usr/lib/sysmaster/system", target), units)
     os.symlink("multi-user.target", os.path.join(units, "default.target"))
     with open(os.path.join(root, "etc/sysmaster/system.conf"), "w") as f:
         f.write("[Manager]\nShowStatus=no\n")
@@ -145,8 +145,7 @@ def measure(args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bin", required=True, help="directory of the cross-built executables")
-    parser.add_argument("--units", default=os.path.join(HERE, "../../rootfs/units"), help="our default units")
+    parser.add_argument("--dist", required=True, help="what `make dist` left for x86_64")
     parser.add_argument("--kernel", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--quick", action="store_true", help="50 services only")

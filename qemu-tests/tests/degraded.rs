@@ -150,6 +150,43 @@ fn with_a_full_run() {
     works(machine);
 }
 
+/// With this in place of the helper, a service's job fails and says so, nobody spins, and the
+/// machine goes down in order.
+fn with_a_broken_helper(what: &str, text: &[u8]) {
+    println!("the helper {what}: jobs fail with a reason");
+    let Some(setup) = Setup::new() else { return };
+    let path = "usr/lib/sysmaster/helpers/service";
+    std::fs::remove_file(setup.files().join(path)).unwrap();
+    setup.file(path, text);
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(setup.files().join(path), mode).unwrap();
+    setup.wanted("a.service", "[Service]\nExecStart=/bin/sleep 1001\n");
+    let mut machine = setup.boot();
+    machine.wait("the log says why", || {
+        machine.console().contains("failed 3 times before")
+    });
+    let answer = machine.sctl(&["start", "a"]);
+    assert_eq!(answer.code, 1, "{answer:?}");
+    assert!(answer.err.contains("no helper"), "{answer:?}");
+    let count = |machine: &Machine| machine.console().matches("the helper for .service").count();
+    let before = count(&machine);
+    // How often it is tried again is what is tested.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let tried = count(&machine) - before;
+    assert!(tried <= 5, "{tried} times in two seconds");
+    machine.power_off();
+}
+
+#[test]
+fn with_a_helper_that_cannot_be_executed() {
+    with_a_broken_helper("is no program", b"\x7fno program");
+}
+
+#[test]
+fn with_a_helper_that_fails_at_once() {
+    with_a_broken_helper("fails at once", b"#!/bin/sh\nexit 1\n");
+}
+
 #[test]
 fn twenty_thousand_orphans() {
     println!("20,000 double-forked orphans come to init and are reaped");

@@ -40,7 +40,7 @@ for _ in range(200):
 for _ in range(1000):
     connect()
 open("/tmp/ready", "w").write(str(len(kept)))
-time.sleep(60)
+time.sleep(20)
 "#;
 
 fn nobody(args: &[&str]) -> Vec<String> {
@@ -92,6 +92,7 @@ fn a_thousand_connections_of_nobody() {
                 &machine,
                 &[
                     "timeout",
+                    "--kill-after=1",
                     "8",
                     "python3",
                     "/tmp-client.py",

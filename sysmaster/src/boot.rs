@@ -305,7 +305,7 @@ impl Manager {
         /// Real-time signals as init counts them.
         const RTMIN: u8 = 34;
         match i32::from(signal) {
-            libc::SIGCHLD => self.find_stopped_helpers(),
+            libc::SIGCHLD => self.look_after_helpers(),
             libc::SIGINT => self.shut_down(ShutdownKind::Reboot, false),
             libc::SIGTERM => self.leaving = true,
             libc::SIGPWR => self.start_by_signal("sigpwr.target", JobMode::Replace),

@@ -66,6 +66,7 @@ impl Manager {
             return;
         }
         helper.phase = Phase::Awaited;
+        helper.debt = Some(Debt::new(0, clock::now() + ARRIVAL));
         if self
             .poller
             .add(
@@ -243,8 +244,9 @@ impl Manager {
         let generation = helper.generation;
         let labels = memory_labels(unit_type);
         let memories = if adopted { 0 } else { labels.len() as u8 };
+        helper.stillborn = 0;
         helper.phase = Phase::Welcomed { memories };
-        helper.debt = None;
+        helper.debt = (!helper.inside).then(|| Debt::new(0, clock::now() + ARRIVAL));
         let config = self.config.for_helpers(&self.cgroup_root);
         let version = version.min(VERSION);
         let build = crate::BUILD.into();
@@ -291,6 +293,7 @@ impl Manager {
             return;
         };
         helper.phase = Phase::Syncing;
+        helper.debt = None;
         match helper.preload.take() {
             Some(frames) => {
                 for bytes in frames {
@@ -313,6 +316,7 @@ impl Manager {
             return;
         }
         helper.phase = Phase::Synced;
+        helper.hopeless = false;
         let unit_type = helper.unit_type.clone();
         let reported = std::mem::take(&mut helper.reported);
         self.inputs.push_back(Input::HelperSynced {

@@ -21,7 +21,14 @@
 //! `Pong` shows that all of it was read and recorded. Only while it is owed does a timer run. After
 //! half of the time its processor time is noted, at the end looked at again: a helper that got none
 //! although it wanted some is starved and gets another period, once; otherwise it is hung, is
-//! killed, and its successor adopts. A helper that does not connect owes its `Hello` the same way.
+//! killed, and its successor adopts. A helper that does not connect owes its `Hello` the same way,
+//! one whose memories are on their way is waited for as long, and one that was killed owes its end:
+//! there is no phase with a process, other than `Synced` with nothing asked, without a deadline.
+//!
+//! *Stops.* A helper that somebody stopped answers nothing and is replaced. Our own child's stop is
+//! told to us; that of an earlier manager's is told by init. So that nothing hangs on a single
+//! notice, all recorded processes are looked at, and all helpers in contact asked, when a manager
+//! has recovered and whenever init tells of a stop.
 
 use crate::backoff::Deaths;
 use std::collections::VecDeque;
@@ -33,6 +40,8 @@ use units::wire::{self};
 /// How long an answer may be owed before the helper is looked at, in microseconds. Two such
 /// periods, or three with an extension, and the start of a new helper stay below three seconds.
 pub const DEBT: Micros = 700_000;
+/// Processes in a row that end before their `Hello` until jobs do not wait for the next.
+pub const STILLBORN: u32 = 3;
 /// How long a new process has until its `Hello`.
 pub const ARRIVAL: Micros = 5_000_000;
 /// Frames that may wait for a helper that does not read. Beyond it the helper is as good as hung.
@@ -68,7 +77,7 @@ pub enum Phase {
 /// An answer that is owed.
 #[derive(Clone, Copy, Debug)]
 pub struct Debt {
-    /// Of the ping, 0 for a `Hello`.
+    /// Of the ping, 0 for everything else that is owed.
     pub nonce: u64,
     /// When it is looked at.
     pub due: Micros,
@@ -79,7 +88,7 @@ pub struct Debt {
 }
 
 impl Debt {
-    /// The answer to this ping, or `Hello` for 0, is owed until then.
+    /// The answer to this ping, or for 0 what the phase waits for, is owed until then.
     pub fn new(nonce: u64, due: Micros) -> Self {
         Self {
             nonce,
@@ -120,6 +129,12 @@ pub struct Helper {
     pub deaths: Deaths,
     /// We killed it for not answering.
     pub hung: bool,
+    /// Processes in a row that ended before they said `Hello`.
+    pub stillborn: u32,
+    /// So many did that nobody waits for it any more; it is tried again all the same.
+    pub hopeless: bool,
+    /// When last looked at, it was gone, and nobody had told of its end.
+    pub missed: bool,
     /// Units reported since `Sync`.
     pub reported: Vec<engine::api::UnitId>,
     /// `Load` frames of all units of the type, made before there was contact; `None` once they are
@@ -149,6 +164,9 @@ impl Helper {
             debt: None,
             deaths: Deaths::default(),
             hung: false,
+            missed: false,
+            stillborn: 0,
+            hopeless: false,
             reported: Vec::new(),
             preload: Some(Vec::new()),
             since: 0,
@@ -167,7 +185,7 @@ impl Helper {
 
     /// Whether there may still be processes of this type that it will adopt.
     pub fn absent(&self) -> bool {
-        !matches!(self.phase, Phase::Synced | Phase::Idle | Phase::Missing)
+        !self.hopeless && !matches!(self.phase, Phase::Synced | Phase::Idle | Phase::Missing)
     }
 
     /// Queues a frame. `false`: it cannot be sent, since it is too long or the queue is full.
@@ -208,9 +226,14 @@ impl Helper {
             && matches!(self.phase, Phase::Syncing | Phase::Synced)
     }
 
+    /// Asks for a sign of life with the next batch.
+    pub fn ask(&mut self) {
+        self.asked |= self.conn.is_some();
+    }
+
     /// It answered. Anything queued since the ping becomes the next debt.
     pub fn pong(&mut self, nonce: u64) {
-        if self.debt.is_some_and(|debt| debt.nonce == nonce) {
+        if nonce != 0 && self.debt.is_some_and(|debt| debt.nonce == nonce) {
             self.debt = None;
         }
     }

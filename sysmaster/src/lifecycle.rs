@@ -4,7 +4,7 @@
 //! [`crate::contact`].
 
 use crate::backoff::Cause;
-use crate::helpers::{ARRIVAL, DEBT, Debt, Phase};
+use crate::helpers::{ARRIVAL, DEBT, Debt, Phase, STILLBORN};
 use crate::manager::Manager;
 use engine::api::Input;
 use platform::{child, clock, fd, process, signal};
@@ -13,6 +13,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use units::state::{Exit, Micros, ProcId};
+
+/// In the exit status of a helper's process: it could not be executed; the rest is the error.
+const NOT_EXECUTED: i32 = 0x80;
 
 impl Manager {
     /// Makes sure that a helper of this type runs or is on its way. `false`: there is none.
@@ -88,7 +91,7 @@ impl Manager {
             let _ = child::reset_signals(false);
             let _ = child::new_session();
             let error = child::execute(&program, &arguments, &environment);
-            error.raw_os_error().unwrap_or(0).min(126) | 0x80
+            error.raw_os_error().unwrap_or(0).min(126) | NOT_EXECUTED
         })?;
         crate::fault::point("helper-forked");
         let start = process::start_time(spawned.pid).unwrap_or(0);
@@ -140,8 +143,14 @@ impl Manager {
         };
         let Some(proc) = helper.proc else { return };
         helper.phase = Phase::Dying;
-        helper.debt = None;
-        let _ = process::kill(to_platform(proc), signal::SIGKILL);
+        helper.debt = Some(Debt::new(0, clock::now() + DEBT));
+        if let Err(error) = process::kill(to_platform(proc), signal::SIGKILL) {
+            let text = format!(
+                "process {} cannot be killed, tried again: {error}",
+                proc.pid
+            );
+            self.log(3, "", &text);
+        }
     }
 
     /// Looks after our own children: helpers that ended or were stopped.
@@ -184,19 +193,19 @@ impl Manager {
         self.kill_helper(index);
     }
 
-    /// One of init's children was stopped: a helper of an earlier manager's?
-    pub(crate) fn find_stopped_helpers(&mut self) {
+    /// Looks at every recorded process, whoever's child it is: one that is stopped is replaced.
+    /// Those in contact are asked for a sign of life too, since a stop may come right after the
+    /// look, and its notice be lost with a manager.
+    pub(crate) fn look_after_helpers(&mut self) {
         for index in 0..self.helpers.len() {
-            let Some(helper) = self.helpers.get(index) else {
+            let Some(helper) = self.helpers.get_mut(index) else {
                 continue;
             };
+            helper.ask();
             let Some(proc) = helper.proc.filter(|_| helper.phase != Phase::Dying) else {
                 continue;
             };
-            let stopped = process::status(proc.pid).is_some_and(|now| {
-                now.state == b'T' && (proc.start == 0 || now.start == proc.start)
-            });
-            if stopped {
+            if look_at(proc).is_some_and(|now| now.state == STOPPED) {
                 self.helper_stopped(index);
             }
         }
@@ -212,9 +221,14 @@ impl Manager {
         };
         helper.proc = None;
         helper.debt = None;
+        helper.missed = false;
         let hung = std::mem::take(&mut helper.hung);
         let exit = Exit::from_wait(status);
         let how = match exit {
+            Some(Exit::Code(code)) if i32::from(code) & NOT_EXECUTED != 0 => {
+                let error = io::Error::from_raw_os_error(i32::from(code) & !NOT_EXECUTED);
+                format!("cannot be executed: {error}")
+            }
             Some(Exit::Code(code)) => format!("exited with {code}"),
             Some(Exit::Signal(sig) | Exit::Core(sig)) => {
                 format!("was killed by {}", units::value::signal::name(sig))
@@ -229,7 +243,38 @@ impl Manager {
             "",
             &format!("the helper for .{unit_type} units {how}"),
         );
+        if cause == Cause::OwnFault {
+            self.count_stillborn(index);
+        }
         self.pause_helper(index, cause);
+    }
+
+    /// Counts a process that may never have said `Hello`. After some of them jobs fail instead of
+    /// waiting for one that does; not if units of the type are up, which nothing but a helper can
+    /// take care of.
+    fn count_stillborn(&mut self, index: usize) {
+        let Some(helper) = self.helpers.get_mut(index) else {
+            return;
+        };
+        helper.stillborn += 1;
+        if helper.stillborn < STILLBORN || helper.hopeless {
+            return;
+        }
+        let unit_type = helper.unit_type.clone();
+        let has_work = self.engine.units().any(|unit| {
+            unit.active.is_up() && crate::answers::type_of(unit.name.as_str()) == unit_type
+        });
+        if has_work {
+            return;
+        }
+        helper.hopeless = true;
+        self.exits.gone(index);
+        let text = format!(
+            "the helper for .{unit_type} units failed {STILLBORN} times before it did anything: \
+             units of this type cannot be started; it is tried again now and then"
+        );
+        self.log(2, "", &text);
+        self.inputs.push_back(Input::HelperMissing { unit_type });
     }
 
     /// Starts a helper again, at once or after a pause.
@@ -265,26 +310,28 @@ impl Manager {
         }
     }
 
-    /// A debt is overdue and what the helper sent is read: hung, or starved?
+    /// A debt is overdue and what the helper sent is read: hung, stopped, starved, or dead?
     fn judge(&mut self, index: usize, now: Micros) {
         let Some(helper) = self.helpers.get_mut(index) else {
             return;
         };
-        let (Some(debt), Some(proc)) = (&mut helper.debt, helper.proc) else {
+        let Some(debt) = helper.debt.as_mut().filter(|debt| debt.due <= now) else {
             return;
         };
-        if debt.due > now {
+        let Some(proc) = helper.proc else {
+            helper.debt = None;
             return;
+        };
+        let status = match look_at(proc) {
+            Some(status) if !status.is_dead() => status,
+            found => return self.await_end(index, found.is_some(), now),
+        };
+        if helper.phase == Phase::Dying {
+            return self.kill_helper(index);
         }
-        let Some(status) = process::status(proc.pid)
-            .filter(|s| !s.is_dead() && (proc.start == 0 || s.start == proc.start))
-        else {
-            // Dead: its end will be told by whoever reaps it.
-            if helper.child || self.init.is_some() {
-                debt.due = Micros::MAX;
-            }
-            return;
-        };
+        if status.state == STOPPED {
+            return self.helper_stopped(index);
+        }
         let Some(before) = debt.cpu else {
             debt.cpu = Some(status.cpu);
             debt.due = now + DEBT;
@@ -300,6 +347,29 @@ impl Manager {
         }
         self.fail_helper(index, "does not answer");
     }
+
+    /// A process that owes something is dead. Its end is told by whoever reaps it; if it has been
+    /// reaped for a while and nobody told, it is gone all the same.
+    fn await_end(&mut self, index: usize, zombie: bool, now: Micros) {
+        let Some(helper) = self.helpers.get_mut(index) else {
+            return;
+        };
+        if !zombie && helper.missed {
+            self.log(4, "", "a helper's end was told by nobody");
+            self.helper_died(index, signal::SIGKILL);
+            return;
+        }
+        helper.missed = !zombie;
+        helper.debt = Some(Debt::new(0, now + DEBT));
+    }
+}
+
+/// The state of a stopped process.
+pub(crate) const STOPPED: u8 = b'T';
+
+/// What the kernel says of a recorded process; `None` if there is no such process any more.
+pub(crate) fn look_at(proc: ProcId) -> Option<process::Status> {
+    process::status(proc.pid).filter(|now| proc.start == 0 || now.start == proc.start)
 }
 
 /// A process in the platform's words.

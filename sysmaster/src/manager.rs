@@ -333,6 +333,7 @@ impl Manager {
     fn check_recovered(&mut self) {
         if self.recovered == 0 && self.helpers.absent() == 0 {
             self.recovered = clock::now();
+            self.look_after_helpers();
             self.tell_init(&init_wire::FromManager::Ready);
             if self.boot.recovery {
                 let took = (self.recovered - self.started) / 1000;

@@ -60,8 +60,14 @@ impl Manager {
                 self.log(3, "", &text);
             }
             ToManager::Signal { signo } => {
-                self.on_signal(signo);
-                self.tell_init(&FromManager::Taken { signo });
+                if i32::from(signo) == libc::SIGCHLD {
+                    // First taken, then looked: a stop that comes after the look is told anew.
+                    self.tell_init(&FromManager::Taken { signo });
+                    self.on_signal(signo);
+                } else {
+                    self.on_signal(signo);
+                    self.tell_init(&FromManager::Taken { signo });
+                }
             }
             ToManager::Kept { label } => {
                 self.answer_helper(label, |label| ToHelper::Kept { label }, None);

@@ -7,6 +7,7 @@ use crate::exits::Ledger;
 use crate::helpers::{Phase, Table};
 use crate::init_link::InitLink;
 use crate::inside::{Builtin, Inside};
+use crate::lifecycle::{STOPPED, look_at};
 use crate::loader::{Loader, Settings};
 use crate::log::Log;
 use crate::manager::{Infos, Manager, token};
@@ -16,7 +17,7 @@ use engine::Engine;
 use init_wire::{Kind, Label, flags};
 use platform::memory::Memory;
 use platform::poll::{Interest, Poller};
-use platform::{clock, fd, kernel, process, socket};
+use platform::{clock, fd, kernel, socket};
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
@@ -221,11 +222,9 @@ impl Manager {
         helper.phase = Phase::Awaited;
         helper.since = now;
         helper.debt = Some(crate::helpers::Debt::new(0, now + crate::helpers::ARRIVAL));
-        let found = process::status(record.proc.pid)
-            .filter(|now| record.proc.start == 0 || now.start == record.proc.start);
-        match found {
+        match look_at(record.proc) {
             None => self.helper_died(index, libc::SIGKILL),
-            Some(status) if status.state == b'T' => self.helper_stopped(index),
+            Some(status) if status.state == STOPPED => self.helper_stopped(index),
             Some(_) => {}
         }
     }

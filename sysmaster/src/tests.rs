@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use units::state::{ActiveState, JobMode, JobResult, JobVerb, Outcome, ProcId, Report};
 use units::wire::control::{ErrorKind, Reply, Request, UnitLine};
-use units::wire::helper::{FromHelper, ToHelper, Verb};
+use units::wire::helper::{Command, FromHelper, ToHelper, Verb};
 use units::wire::{self, MAX_FRAME};
 
 /// Nothing in here takes this long, except on a machine that does not run.
@@ -310,14 +310,30 @@ impl Fake {
     fn obey(&self, manager: &mut Manager) -> (String, Verb, u64) {
         loop {
             if let ToHelper::Command(command) = self.next(manager) {
-                let active = match command.verb {
-                    Verb::Stop => ActiveState::Inactive,
-                    _ => ActiveState::Active,
-                };
-                let mut report = report(&command.unit, command.seq, active);
-                report.invocation = command.invocation;
-                self.say(&FromHelper::Report(report));
+                self.carry_out(&command);
                 return (command.unit, command.verb, command.seq);
+            }
+        }
+    }
+
+    fn carry_out(&self, command: &Command) {
+        let active = match command.verb {
+            Verb::Stop => ActiveState::Inactive,
+            _ => ActiveState::Active,
+        };
+        let mut report = report(&command.unit, command.seq, active);
+        report.invocation = command.invocation;
+        self.say(&FromHelper::Report(report));
+    }
+
+    /// Carries out what was sent so far.
+    fn obey_what_there_is(&self) {
+        let mut buffer = vec![0; MAX_FRAME];
+        while let Some(got) = socket::receive(&self.fd, &mut buffer).unwrap() {
+            match wire::decode(&buffer[..got.length]).unwrap() {
+                ToHelper::Ping { nonce } => self.say(&FromHelper::Pong { nonce }),
+                ToHelper::Command(command) => self.carry_out(&command),
+                _ => {}
             }
         }
     }
@@ -385,7 +401,9 @@ fn it_boots_and_tells_init() {
         state(&mut manager, &control, "a.service"),
         ActiveState::Active
     );
-    assert!(world.heard(|memory| memory.ready));
+    until(&mut manager, "that init is told", |_| {
+        world.heard(|memory| memory.ready).then_some(())
+    });
 }
 
 #[test]
@@ -640,7 +658,7 @@ fn hostile_clients_cost_only_themselves() {
 fn public_places_are_limited_and_control_is_not_concerned() {
     let mut world = services();
     let (mut manager, _init, _fake) = booted(&mut world);
-    let crowd: Vec<OwnedFd> = (0..200)
+    let crowd: Vec<OwnedFd> = (0..100)
         .map(|_| socket::connect(&world.socket("public")).unwrap())
         .collect();
     let control = client(&mut manager, &world.socket("control"));
@@ -713,7 +731,9 @@ fn shutdown_stops_everything_and_then_it_is_inits_turn() {
     let (mut manager, _init) = world.manager();
     manager.begin();
     let (fake, _) = Fake::connect(&mut manager, &world, &[]);
+    // Stops that were not confirmed to the manager before are repeated.
     until(&mut manager, "the last step", |_| {
+        fake.obey_what_there_is();
         world.heard(|m| m.finish).then_some(())
     });
     let control = client(&mut manager, &world.socket("control"));
@@ -756,4 +776,196 @@ fn a_type_without_a_helper_is_said_so() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// A process that stands in for a helper and can be stopped and killed. It is entered as an earlier
+/// manager's child: its end is told by init.
+struct Victim {
+    child: std::process::Child,
+    proc: ProcId,
+}
+
+impl Victim {
+    fn new() -> Self {
+        let child = std::process::Command::new("sleep")
+            .arg("600")
+            .spawn()
+            .unwrap();
+        let start = process::start_time(child.id()).unwrap();
+        let proc = ProcId {
+            pid: child.id(),
+            start,
+        };
+        Self { child, proc }
+    }
+
+    /// Takes the place of the helper in the table.
+    fn appoint(&self, manager: &mut Manager) {
+        let index = manager.helpers.find("service").unwrap();
+        manager.helpers.get_mut(index).unwrap().proc = Some(self.proc);
+        manager.persist.helper("service", self.proc).unwrap();
+    }
+
+    fn stop(&self) {
+        let proc = process::ProcId {
+            pid: self.proc.pid,
+            start: self.proc.start,
+        };
+        process::kill(proc, platform::signal::SIGSTOP).unwrap();
+        while process::status(self.proc.pid).unwrap().state != b'T' {
+            std::thread::yield_now();
+        }
+    }
+
+    fn killed(&self) -> Option<()> {
+        let now = process::status(self.proc.pid).filter(|now| now.start == self.proc.start);
+        now.is_none_or(|now| now.is_dead()).then_some(())
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const CHILD_SIGNAL: ToManager = ToManager::Signal {
+    signo: libc::SIGCHLD as u8,
+};
+
+#[test]
+fn a_stopped_helper_of_an_earlier_manager_is_killed_when_init_tells() {
+    let mut world = services();
+    let (mut manager, init, _fake) = booted(&mut world);
+    let victim = Victim::new();
+    victim.appoint(&mut manager);
+    victim.stop();
+    say(&init, CHILD_SIGNAL);
+    until(&mut manager, "the kill", |_| victim.killed());
+}
+
+#[test]
+fn a_stop_right_after_the_look_is_found_without_a_notice() {
+    let mut world = services();
+    let (mut manager, init, fake) = booted(&mut world);
+    let victim = Victim::new();
+    victim.appoint(&mut manager);
+    // The notice comes before the stop: nothing to be seen yet, but an answer is owed.
+    say(&init, CHILD_SIGNAL);
+    until(&mut manager, "a debt", |m| {
+        m.helpers.iter().next().unwrap().debt.map(drop)
+    });
+    victim.stop();
+    until(&mut manager, "the kill", |_| victim.killed());
+    drop(fake);
+}
+
+#[test]
+fn the_next_manager_replaces_a_helper_that_is_stopped() {
+    let mut world = services();
+    let (mut manager, _init, fake) = booted(&mut world);
+    let victim = Victim::new();
+    victim.appoint(&mut manager);
+    victim.stop();
+    drop((manager, fake));
+    let (manager, _init) = world.manager();
+    assert_eq!(manager.helpers.iter().next().unwrap().phase, Phase::Dying);
+    let end = clock::now() + PATIENCE;
+    while victim.killed().is_none() {
+        assert!(clock::now() < end, "it is killed");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn every_phase_with_a_process_has_a_deadline() {
+    let mut world = services();
+    let (mut manager, _init, fake) = booted(&mut world);
+    let owes = |manager: &Manager| manager.helpers.iter().next().unwrap().debt.is_some();
+    drop(fake);
+    until(&mut manager, "the loss", |m| {
+        (m.helpers.iter().next().unwrap().phase == Phase::Awaited).then_some(())
+    });
+    assert!(owes(&manager), "Hello");
+    let fd = socket::connect(&world.socket("helper")).unwrap();
+    until(&mut manager, "the connection", |m| {
+        m.helpers.iter().next().unwrap().conn.as_ref().map(drop)
+    });
+    assert!(owes(&manager), "Hello on the new connection");
+    send(
+        &fd,
+        &FromHelper::Hello {
+            version: 1,
+            build: "fake".into(),
+            unit_type: "service".into(),
+            epoch: 0,
+            adopted: false,
+        },
+    );
+    until(&mut manager, "the welcome", |m| {
+        assert!(owes(m), "in every turn of it");
+        (m.helpers.iter().next().unwrap().phase == Phase::Syncing).then_some(())
+    });
+    let victim = Victim::new();
+    victim.appoint(&mut manager);
+    manager.fail_helper(0, "is tested");
+    assert!(owes(&manager), "its end");
+}
+
+/// Silent clients, more than there are places for.
+fn fill_public_places(manager: &mut Manager, world: &World) -> Vec<OwnedFd> {
+    let crowd = (0..100)
+        .map(|_| socket::connect(&world.socket("public")).unwrap())
+        .collect();
+    // One is that of the control socket.
+    until(manager, "a crowd", |m| {
+        (m.server.serials().len() == 65).then_some(())
+    });
+    crowd
+}
+
+#[test]
+fn a_job_is_answered_while_the_public_places_are_taken() {
+    let mut world = services();
+    let (mut manager, _init, fake) = booted(&mut world);
+    let control = client(&mut manager, &world.socket("control"));
+    let crowd = fill_public_places(&mut manager, &world);
+    let units = vec!["a.service".to_owned()];
+    send(
+        &control,
+        &Request::Jobs {
+            verb: JobVerb::Restart,
+            units,
+            mode: JobMode::Replace,
+            wait: true,
+        },
+    );
+    assert_eq!(fake.obey(&mut manager).1, Verb::Stop);
+    // The crowd leaves and another comes while the job is under way.
+    drop(crowd);
+    let crowd: Vec<OwnedFd> = (0..200)
+        .map(|_| socket::connect(&world.socket("public")).unwrap())
+        .collect();
+    assert_eq!(fake.obey(&mut manager).1, Verb::Start);
+    let mut ended = 0;
+    loop {
+        match next(&mut manager, &control) {
+            Reply::Ended { result, .. } => {
+                assert_eq!(result, JobResult::Done);
+                ended += 1;
+            }
+            Reply::End => break,
+            Reply::Queued { .. } | Reply::Waiting(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(ended, 1);
+    // When they have left there is room for somebody who asks.
+    drop(crowd);
+    let public = client(&mut manager, &world.socket("public"));
+    assert_eq!(
+        state(&mut manager, &public, "a.service"),
+        ActiveState::Active
+    );
 }

@@ -255,6 +255,31 @@ fn jobs_that_are_merged_and_replaced() {
 }
 
 #[test]
+fn a_start_under_way_that_becomes_a_restart_and_waits() {
+    let make = || {
+        let mut w = World::new();
+        w.unit("a", "");
+        w.unit("b", "after a");
+        w.does("a").start = Does::Hangs;
+        w.does("b").stop = Does::Hangs;
+        w
+    };
+    let ignore = JobMode::IgnoreDependencies;
+    let acts = [
+        start("b"),
+        start("a"),
+        Act::Mode(JobVerb::Stop, "b".into(), ignore),
+        Act::Mode(JobVerb::Stop, "b".into(), JobMode::Replace),
+        Act::Do(JobVerb::Restart, "a".into()),
+        Act::Finish("a".into(), Does::Works),
+        Act::Finish("b".into(), Does::Works),
+        Act::Finish("a".into(), Does::Works),
+        Act::Finish("a".into(), Does::Works),
+    ];
+    every_cut("restart under way", &make, &acts);
+}
+
+#[test]
 fn a_conflict() {
     let make = || {
         let mut w = World::new();

@@ -203,10 +203,10 @@ fn of_a_wanted_contradiction_one_side_goes() {
     assert_eq!(w.state(), ["a active", "b active"]);
     let mut w = world(&[("a", "wants b c"), ("b", "conflicts c"), ("c", "")]);
     assert!(w.start("a"));
-    assert!(
-        w.is_up("a") && !(w.is_up("b") && w.is_up("c")),
-        "{:?}",
-        w.state()
+    assert_eq!(
+        w.state(),
+        ["a active", "b active"],
+        "who conflicts is preferred"
     );
     calm(&mut w);
 }
@@ -359,6 +359,38 @@ fn what_is_bound_follows_an_unexpected_end_and_what_requires_does_not() {
     w.settle();
     assert_eq!(w.state(), ["b active"]);
     calm(&mut w);
+}
+
+#[test]
+fn what_is_bound_goes_as_soon_as_the_other_is_on_its_way_down() {
+    let mut w = world(&[("a", "bindsto c"), ("c", "")]);
+    w.start("a");
+    w.take();
+    w.dies("c", ActiveState::Deactivating);
+    assert_eq!(w.take(), ["c deactivating", "stop a", "a deactivating"]);
+}
+
+#[test]
+fn a_wish_is_granted_once() {
+    let mut w = world(&[("a", "requisite b; after b"), ("b", "")]);
+    w.does("a").restart = Some(1000);
+    w.start("b");
+    w.start("a");
+    w.dies("a", ActiveState::Failed);
+    w.dies("b", ActiveState::Inactive);
+    w.take();
+    w.wait(1000);
+    assert!(
+        w.trace.contains(&"start of a: dependency".into()),
+        "{:?}",
+        w.trace
+    );
+    w.sync();
+    assert_eq!(
+        w.engine.next_deadline(),
+        None,
+        "the helper repeats the wish, and it was refused"
+    );
 }
 
 #[test]
