@@ -10,6 +10,8 @@ use super::sys::{self, ProcPath, check, retry};
 use super::{degrade, signal};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A process that cannot be confused with a later one of the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -335,6 +337,7 @@ pub struct Spawned {
 /// it early waits until it has called [`super::child::reset_signals`].
 pub fn spawn(group: Option<BorrowedFd<'_>>, body: impl FnOnce(bool) -> i32) -> io::Result<Spawned> {
     signal::ignored();
+    end_children_on_panic();
     let (pid, in_group) = fork(group)?;
     if pid != 0 {
         if group.is_some() && !in_group {
@@ -345,10 +348,27 @@ pub fn spawn(group: Option<BorrowedFd<'_>>, body: impl FnOnce(bool) -> i32) -> i
             in_group,
         });
     }
-    // A panic must neither run on into the parent's code nor reach the C library's abort, which
-    // may signal the thread number it remembers: the parent's.
-    std::panic::set_hook(Box::new(|_| super::child::end(254)));
+    IN_CHILD.store(true, Ordering::Relaxed);
     super::child::end(body(in_group))
+}
+
+/// Whether this process is a child that has not executed anything yet.
+static IN_CHILD: AtomicBool = AtomicBool::new(false);
+
+/// A panic in a child must neither run on into the parent's code nor reach the C library's abort,
+/// which may signal the thread number it remembers: the parent's. The hook is set here, before the
+/// first fork: setting it takes a lock, which in the child nobody might ever release.
+fn end_children_on_panic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if IN_CHILD.load(Ordering::Relaxed) {
+                super::child::end(254);
+            }
+            before(panic);
+        }));
+    });
 }
 
 /// Returns 0 in the child.
