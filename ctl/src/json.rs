@@ -381,36 +381,15 @@ fn number(value: impl Into<Option<u64>>) -> String {
 /// A unit nobody knows.
 pub fn unknown(name: &str) -> UnitDetail {
     UnitDetail {
-        line: UnitLine {
+        names: vec![name.to_owned()],
+        ..UnitDetail::of(UnitLine {
             name: name.to_owned(),
             load: "not-found".to_owned(),
             active: ActiveState::Inactive,
             sub: "dead".to_owned(),
             description: name.to_owned(),
             job: None,
-        },
-        names: vec![name.to_owned()],
-        fragment: String::new(),
-        dropins: Vec::new(),
-        need_reload: false,
-        load_error: String::new(),
-        result: String::new(),
-        detail: String::new(),
-        status: String::new(),
-        invocation: String::new(),
-        main: None,
-        control: None,
-        exit: None,
-        since: 0,
-        deadline: None,
-        restarts: 0,
-        restart_at: None,
-        cgroup: String::new(),
-        documentation: Vec::new(),
-        unsupported: Vec::new(),
-        condition: String::new(),
-        dependencies: Vec::new(),
-        can_reload: false,
+        })
     }
 }
 

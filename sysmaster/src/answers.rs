@@ -76,7 +76,7 @@ impl Manager {
             documentation: spec.documentation.clone(),
             cgroup: crate::load::cgroup_of(&spec),
             need_reload,
-            ..empty_detail(line)
+            ..UnitDetail::of(line)
         };
         if let Some(view) = self.engine.unit(id) {
             detail.load_error = view.load.map_or("", LoadState::reason).to_owned();
@@ -256,34 +256,6 @@ impl Manager {
                 .map(|(name, text)| format!("{name}: {text}"))
                 .collect(),
         }
-    }
-}
-
-fn empty_detail(line: UnitLine) -> UnitDetail {
-    UnitDetail {
-        line,
-        names: Vec::new(),
-        fragment: String::new(),
-        dropins: Vec::new(),
-        need_reload: false,
-        load_error: String::new(),
-        result: String::new(),
-        detail: String::new(),
-        status: String::new(),
-        invocation: String::new(),
-        main: None,
-        control: None,
-        exit: None,
-        since: 0,
-        deadline: None,
-        restarts: 0,
-        restart_at: None,
-        cgroup: String::new(),
-        documentation: Vec::new(),
-        unsupported: Vec::new(),
-        condition: String::new(),
-        dependencies: Vec::new(),
-        can_reload: false,
     }
 }
 

@@ -169,6 +169,37 @@ pub struct UnitDetail {
     pub can_reload: bool,
 }
 
+impl UnitDetail {
+    /// A unit of which no more is known than its line.
+    pub fn of(line: UnitLine) -> Self {
+        Self {
+            line,
+            names: Vec::new(),
+            fragment: String::new(),
+            dropins: Vec::new(),
+            need_reload: false,
+            load_error: String::new(),
+            result: String::new(),
+            detail: String::new(),
+            status: String::new(),
+            invocation: String::new(),
+            main: None,
+            control: None,
+            exit: None,
+            since: 0,
+            deadline: None,
+            restarts: 0,
+            restart_at: None,
+            cgroup: String::new(),
+            documentation: Vec::new(),
+            unsupported: Vec::new(),
+            condition: String::new(),
+            dependencies: Vec::new(),
+            can_reload: false,
+        }
+    }
+}
+
 /// A queued job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobLine {
