@@ -4,6 +4,7 @@ use crate::setup::{LIBRARY, Setup};
 use crate::view::{self, Proc};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,8 +19,8 @@ pub const PATIENCE: Duration = Duration::from_secs(15);
 /// How often a state is looked at for which there is no event.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Ends the thread that reads the console.
-const OVER: &[u8] = b"\0over\0";
+/// The same on every architecture these tests run on.
+const O_NONBLOCK: i32 = 0o4000;
 
 /// A booted machine. Dropping it ends every process in it.
 pub struct Machine {
@@ -29,6 +30,8 @@ pub struct Machine {
     pub init: Proc,
     console: Arc<Mutex<Vec<u8>>>,
     reader: Option<JoinHandle<()>>,
+    /// Nobody wants to know any more what the console says.
+    over: Arc<AtomicBool>,
     group: Option<PathBuf>,
     down: AtomicBool,
 }
@@ -76,9 +79,11 @@ impl Machine {
             .open(&fifo)
             .expect("the console");
         let console = Arc::new(Mutex::new(Vec::new()));
+        let over = Arc::new(AtomicBool::new(false));
         let reader = {
-            let (pipe, console) = (pipe.try_clone().expect("a descriptor"), console.clone());
-            std::thread::spawn(move || read_console(pipe, &console))
+            let pipe = pipe.try_clone().expect("a descriptor");
+            let (console, over) = (console.clone(), over.clone());
+            std::thread::spawn(move || read_console(pipe, &console, &over))
         };
         fs::write(directory.join("boot.sh"), include_str!("boot.sh")).expect("the script");
         let group = (!setup.lacking.cgroups)
@@ -93,6 +98,7 @@ impl Machine {
             init,
             console,
             reader: Some(reader),
+            over,
             group,
             down: AtomicBool::new(false),
         }
@@ -244,6 +250,24 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// Whoever still writes to the console may do so before or after us: what ends the thread is
+    /// the flag, and any byte wakes it up.
+    fn end_reader(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+        let pipe = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(O_NONBLOCK)
+            .open(self.directory.join("console"));
+        if let Ok(mut pipe) = pipe {
+            // Full, it wakes the reader as well.
+            let _ = pipe.write_all(b"\n");
+            let _ = self.reader.take().map(JoinHandle::join);
+        }
+    }
+}
+
 impl Drop for Machine {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -265,14 +289,7 @@ impl Drop for Machine {
         self.init.signal(9);
         let _ = self.outside.kill();
         let _ = self.outside.wait();
-        if let Ok(mut pipe) = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.directory.join("console"))
-        {
-            let _ = pipe.write_all(OVER);
-            let _ = self.reader.take().map(JoinHandle::join);
-        }
+        self.end_reader();
         if let Some(group) = &self.group {
             let _ = poll(Duration::from_secs(2), || remove_group(group).ok());
         }
@@ -280,16 +297,14 @@ impl Drop for Machine {
     }
 }
 
-fn read_console(mut pipe: File, console: &Mutex<Vec<u8>>) {
+fn read_console(mut pipe: File, console: &Mutex<Vec<u8>>, over: &AtomicBool) {
     let mut buffer = [0; 4096];
     while let Ok(length) = pipe.read(&mut buffer) {
         let Ok(mut bytes) = console.lock() else {
             return;
         };
         bytes.extend_from_slice(buffer.get(..length).unwrap_or(&[]));
-        if bytes.ends_with(OVER) {
-            let kept = bytes.len() - OVER.len();
-            bytes.truncate(kept);
+        if over.load(Ordering::SeqCst) {
             return;
         }
     }

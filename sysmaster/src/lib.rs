@@ -32,7 +32,6 @@
 //! | Module | What |
 //! |---|---|
 //! | [`manager`] | state and loop |
-//! | [`config`], [`loader`], [`install`] | settings; unit files; enabling them |
 //! | [`persist`], [`boot`] | state store; boot and shutdown |
 //! | [`init_link`], [`relay`], [`exits`] | the channel to init and what comes over it |
 //! | [`helpers`], [`lifecycle`], [`contact`], [`backoff`] | the helpers: table, processes, talk, pauses |
@@ -45,7 +44,6 @@ pub mod answers;
 pub mod backoff;
 pub mod boot;
 pub mod client;
-pub mod config;
 pub mod console;
 pub mod contact;
 pub mod effects;
@@ -54,10 +52,8 @@ pub mod fault;
 pub mod helpers;
 pub mod init_link;
 pub mod inside;
-pub mod install;
 pub mod lifecycle;
 pub mod load;
-pub mod loader;
 pub mod log;
 pub mod manager;
 pub mod persist;

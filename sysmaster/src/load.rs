@@ -269,7 +269,7 @@ impl Manager {
 
     /// Reads all unit files again (`daemon-reload`).
     pub(crate) fn reload(&mut self) {
-        self.config = crate::config::Config::read(&self.root);
+        self.config = unit_files::config::Config::read(&self.root);
         self.log.set_level(self.config.log_level);
         for finding in std::mem::take(&mut self.config.findings) {
             self.log(4, "", &finding);

@@ -6,13 +6,11 @@
 //! queued and acknowledge what is taken. Nothing in a turn waits for anybody.
 
 use crate::boot::Boot;
-use crate::config::{CommandLine, Config};
 use crate::console::Console;
 use crate::exits::Ledger;
 use crate::helpers::Table;
 use crate::init_link::InitLink;
 use crate::inside::Inside;
-use crate::loader::Loader;
 use crate::log::Log;
 use crate::persist::Persist;
 use crate::server::{Listeners, Server};
@@ -23,6 +21,8 @@ use platform::{clock, random};
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
+use unit_files::config::{CommandLine, Config};
+use unit_files::loader::Loader;
 use units::spec::Condition;
 use units::state::{Micros, Report};
 

@@ -1,14 +1,12 @@
 //! How a manager comes to life: alone, or in place of one that died.
 
 use crate::boot::Boot;
-use crate::config::{CommandLine, Config};
 use crate::console::{Console, Style};
 use crate::exits::Ledger;
 use crate::helpers::{Phase, Table};
 use crate::init_link::InitLink;
 use crate::inside::{Builtin, Inside};
 use crate::lifecycle::{STOPPED, look_at};
-use crate::loader::{Loader, Settings};
 use crate::log::Log;
 use crate::manager::{Infos, Manager, token};
 use crate::persist::{self, HelperRecord, Persist, Recovered};
@@ -22,6 +20,8 @@ use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use unit_files::config::{CommandLine, Config};
+use unit_files::loader::{Loader, Settings};
 use units::spec::StartLimit;
 use units::wire::MAX_FRAME;
 

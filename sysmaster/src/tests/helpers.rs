@@ -1,0 +1,138 @@
+//! Helpers that are stopped, hung or late.
+
+use super::*;
+
+/// A process that stands in for a helper and can be stopped and killed. It is entered as an earlier
+/// manager's child: its end is told by init.
+struct Victim {
+    child: std::process::Child,
+    proc: ProcId,
+}
+
+impl Victim {
+    fn new() -> Self {
+        let child = std::process::Command::new("sleep")
+            .arg("600")
+            .spawn()
+            .unwrap();
+        let start = process::start_time(child.id()).unwrap();
+        let proc = ProcId {
+            pid: child.id(),
+            start,
+        };
+        Self { child, proc }
+    }
+
+    /// Takes the place of the helper in the table.
+    fn appoint(&self, manager: &mut Manager) {
+        let index = manager.helpers.find("service").unwrap();
+        manager.helpers.get_mut(index).unwrap().proc = Some(self.proc);
+        manager.persist.helper("service", self.proc).unwrap();
+    }
+
+    fn stop(&self) {
+        let proc = process::ProcId {
+            pid: self.proc.pid,
+            start: self.proc.start,
+        };
+        process::kill(proc, platform::signal::SIGSTOP).unwrap();
+        while process::status(self.proc.pid).unwrap().state != b'T' {
+            std::thread::yield_now();
+        }
+    }
+
+    fn killed(&self) -> Option<()> {
+        let now = process::status(self.proc.pid).filter(|now| now.start == self.proc.start);
+        now.is_none_or(|now| now.is_dead()).then_some(())
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const CHILD_SIGNAL: ToManager = ToManager::Signal {
+    signo: libc::SIGCHLD as u8,
+};
+
+#[test]
+fn a_stopped_helper_of_an_earlier_manager_is_killed_when_init_tells() {
+    let mut world = services();
+    let (mut manager, init, _fake) = booted(&mut world);
+    let victim = Victim::new();
+    victim.appoint(&mut manager);
+    victim.stop();
+    say(&init, CHILD_SIGNAL);
+    until(&mut manager, "the kill", |_| victim.killed());
+}
+
+#[test]
+fn a_stop_right_after_the_look_is_found_without_a_notice() {
+    let mut world = services();
+    let (mut manager, init, fake) = booted(&mut world);
+    let victim = Victim::new();
+    victim.appoint(&mut manager);
+    // The notice comes before the stop: nothing to be seen yet, but an answer is owed.
+    say(&init, CHILD_SIGNAL);
+    until(&mut manager, "a debt", |m| {
+        m.helpers.iter().next().unwrap().debt.map(drop)
+    });
+    victim.stop();
+    until(&mut manager, "the kill", |_| victim.killed());
+    drop(fake);
+}
+
+#[test]
+fn the_next_manager_replaces_a_helper_that_is_stopped() {
+    let mut world = services();
+    let (mut manager, _init, fake) = booted(&mut world);
+    let victim = Victim::new();
+    victim.appoint(&mut manager);
+    victim.stop();
+    drop((manager, fake));
+    let (manager, _init) = world.manager();
+    assert_eq!(manager.helpers.iter().next().unwrap().phase, Phase::Dying);
+    let end = clock::now() + PATIENCE;
+    while victim.killed().is_none() {
+        assert!(clock::now() < end, "it is killed");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn every_phase_with_a_process_has_a_deadline() {
+    let mut world = services();
+    let (mut manager, _init, fake) = booted(&mut world);
+    let owes = |manager: &Manager| manager.helpers.iter().next().unwrap().debt.is_some();
+    drop(fake);
+    until(&mut manager, "the loss", |m| {
+        (m.helpers.iter().next().unwrap().phase == Phase::Awaited).then_some(())
+    });
+    assert!(owes(&manager), "Hello");
+    let fd = socket::connect(&world.socket("helper")).unwrap();
+    until(&mut manager, "the connection", |m| {
+        m.helpers.iter().next().unwrap().conn.as_ref().map(drop)
+    });
+    assert!(owes(&manager), "Hello on the new connection");
+    send(
+        &fd,
+        &FromHelper::Hello {
+            version: 1,
+            build: "fake".into(),
+            unit_type: "service".into(),
+            epoch: 0,
+            adopted: false,
+        },
+    );
+    until(&mut manager, "the welcome", |m| {
+        assert!(owes(m), "in every turn of it");
+        (m.helpers.iter().next().unwrap().phase == Phase::Syncing).then_some(())
+    });
+    let victim = Victim::new();
+    victim.appoint(&mut manager);
+    manager.fail_helper(0, "is tested");
+    assert!(owes(&manager), "its end");
+}
