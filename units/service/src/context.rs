@@ -171,6 +171,8 @@ pub struct Context {
     pub delegate: bool,
     /// `FileDescriptorStoreMax=`.
     pub store_max: u16,
+    /// `NonBlocking=`: how it gets its listening descriptors.
+    pub non_blocking: bool,
 }
 
 impl Default for Context {
@@ -200,6 +202,7 @@ impl Default for Context {
             pid_file: None,
             delegate: false,
             store_max: 0,
+            non_blocking: false,
         }
     }
 }

@@ -81,6 +81,9 @@ pub(super) static TABLE: &[(&str, Handler)] = &[
     ("NoNewPrivileges", |d, _, v| {
         put(&mut d.context.no_new_privileges, value::boolean(v))
     }),
+    ("NonBlocking", |d, _, v| {
+        put(&mut d.context.non_blocking, value::boolean(v))
+    }),
     ("NotifyAccess", |d, _, v| {
         let mut access = Access::None;
         one_of(&mut access, v, ACCESSES)?;
@@ -147,8 +150,9 @@ pub(super) static TABLE: &[(&str, Handler)] = &[
     ("SendSIGKILL", |d, _, v| {
         put(&mut d.policy.kill.kill, value::boolean(v))
     }),
-    // The loader's: it decides where the control group is.
+    // The loader's: it decides where the control group is, and what comes first.
     ("Slice", |_, _, _| Ok(())),
+    ("Sockets", |_, _, _| Ok(())),
     ("StandardError", |d, _, v| {
         d.context.error = output(d, v)?;
         d.set.error = true;

@@ -235,7 +235,11 @@ impl Rig {
         );
         let hash = units::runtime::hash128(b"service");
         for kind in [units::runtime::kind::JOURNAL, units::runtime::kind::SLOTS] {
-            self.give(Label { kind, hash });
+            self.give(Label {
+                kind,
+                hash,
+                index: 0,
+            });
         }
         for source in self.sources.values().cloned().collect::<Vec<_>>() {
             self.send(ToHelper::Load(source), None);
