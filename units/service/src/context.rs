@@ -171,6 +171,8 @@ pub struct Context {
     pub delegate: bool,
     /// `FileDescriptorStoreMax=`.
     pub store_max: u16,
+    /// `FileDescriptorStorePreserve=`.
+    pub store_preserve: Preserve,
     /// `NonBlocking=`: how it gets its listening descriptors.
     pub non_blocking: bool,
 }
@@ -202,6 +204,7 @@ impl Default for Context {
             pid_file: None,
             delegate: false,
             store_max: 0,
+            store_preserve: Preserve::Restart,
             non_blocking: false,
         }
     }

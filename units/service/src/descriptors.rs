@@ -14,6 +14,7 @@
 //! A deposit is safe as soon as init has it. A service that must know asks with `BARRIER=1`: that
 //! descriptor is closed when everything deposited before it is in init's keeping.
 
+use crate::context::Preserve;
 use crate::helper::{Services, Token};
 use crate::machine::Event;
 use crate::notify::Said;
@@ -245,7 +246,8 @@ impl Services {
     }
 
     /// Keeps one descriptor, as far as the service may and its type is harmless: a file or directory
-    /// would pin its file system, a device its driver.
+    /// would pin its file system, a device its driver. One that is kept already stays as it is: a
+    /// notification may be read twice.
     fn deposit(&mut self, ctx: &mut Context<'_>, at: u32, said: &Said, fd: OwnedFd) {
         let harmless = matches!(
             fd::kind(&fd),
@@ -256,6 +258,11 @@ impl Services {
         };
         let context = service.config.as_ref().map(|config| &config.context);
         let max = context.map_or(0, |context| context.store_max).min(MOST);
+        let known =
+            |deposit: &Deposit| deposit.fd.as_ref().is_some_and(|own| fd::is_same(own, &fd));
+        if service.deposits.iter().any(known) {
+            return;
+        }
         let number = (0..max).find(|number| !service.deposits.iter().any(|d| d.number == *number));
         let number = match number {
             Some(number) if harmless => number,
@@ -364,6 +371,19 @@ impl Services {
         }
         service.lift_barriers();
         self.record(ctx, at);
+    }
+
+    /// The invocation is over: what it deposited is dropped, as `FileDescriptorStorePreserve=` says.
+    pub(crate) fn release_deposits(&mut self, ctx: &mut Context<'_>, at: u32, restarting: bool) {
+        let config = self.get(at).and_then(|service| service.config.as_ref());
+        let drop = match config.map(|config| config.context.store_preserve) {
+            Some(Preserve::Yes) => false,
+            Some(Preserve::No) => true,
+            Some(Preserve::Restart) | None => !restarting,
+        };
+        if drop {
+            self.drop_deposits(ctx, at, None);
+        }
     }
 
     /// The fork of a start command, with what it is to get; `None` if that is awaited.

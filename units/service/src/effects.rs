@@ -418,9 +418,7 @@ impl Services {
                 service.remove_group(root.as_deref());
             }
         }
-        if !restarting {
-            self.drop_deposits(ctx, at, None);
-        }
+        self.release_deposits(ctx, at, restarting);
     }
 }
 

@@ -52,6 +52,10 @@ pub(super) static TABLE: &[(&str, Handler)] = &[
         d.context.store_max = u16::try_from(max).unwrap_or(u16::MAX);
         Ok(())
     }),
+    ("FileDescriptorStorePreserve", |d, _, v| {
+        d.context.store_preserve = preserve(v)?;
+        Ok(())
+    }),
     ("FinalKillSignal", |d, _, v| {
         put(&mut d.policy.kill.last, signal::signal(v))
     }),
@@ -133,12 +137,7 @@ pub(super) static TABLE: &[(&str, Handler)] = &[
         directory_mode(d, Sort::Runtime, v)
     }),
     ("RuntimeDirectoryPreserve", |d, _, v| {
-        d.context.preserve = match (v, value::boolean(v)) {
-            ("restart", _) => Preserve::Restart,
-            (_, Ok(true)) => Preserve::Yes,
-            (_, Ok(false)) => Preserve::No,
-            (found, Err(_)) => return Err(ValueError::new(found, "yes, no or restart").into()),
-        };
+        d.context.preserve = preserve(v)?;
         Ok(())
     }),
     ("RuntimeMaxSec", |d, _, v| {
@@ -308,6 +307,15 @@ fn commands(draft: &mut Draft<'_>, step: Step, text: &str) -> Taken {
         place.extend(list);
     }
     Ok(())
+}
+
+fn preserve(text: &str) -> Result<Preserve, ValueError> {
+    match (text, value::boolean(text)) {
+        ("restart", _) => Ok(Preserve::Restart),
+        (_, Ok(true)) => Ok(Preserve::Yes),
+        (_, Ok(false)) => Ok(Preserve::No),
+        (found, Err(_)) => Err(ValueError::new(found, "yes, no or restart")),
+    }
 }
 
 fn exits(set: &mut ExitSet, text: &str) -> Taken {

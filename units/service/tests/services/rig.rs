@@ -51,7 +51,12 @@ pub struct Rig {
     group: String,
     /// Variables for a helper process.
     pub fault: Option<String>,
+    /// init takes nothing more of what services deposit.
+    pub full: bool,
 }
+
+/// Kind of what services deposit.
+const SERVICE: u16 = 6;
 
 impl Rig {
     /// `groups`: use control groups, if there are any.
@@ -87,6 +92,7 @@ impl Rig {
             epoch: 1,
             group,
             fault: None,
+            full: false,
         };
         if transport == Transport::Process {
             let path = rig.directory.join("helper");
@@ -191,6 +197,10 @@ impl Rig {
                 for (proc, status) in std::mem::take(&mut self.exits) {
                     self.send(ToHelper::Exited { proc, status }, None);
                 }
+            }
+            FromHelper::Keep { label } if self.full && label.kind == SERVICE => {
+                let reason = "init has no room left".into();
+                self.send(ToHelper::NotKept { label, reason }, None);
             }
             FromHelper::Keep { label } => {
                 self.kept
@@ -419,7 +429,6 @@ impl Rig {
 
     /// How many descriptors of services init keeps.
     pub fn kept_services(&self) -> usize {
-        const SERVICE: u16 = 6;
         self.kept
             .keys()
             .filter(|label| label.kind == SERVICE)
