@@ -463,6 +463,8 @@ const DEPENDENCIES: &[&str] = &[
     "After",
     "OnFailure",
     "OnSuccess",
+    "Triggers",
+    "TriggeredBy",
     "RequiredBy",
     "RequisiteOf",
     "WantedBy",

@@ -16,6 +16,7 @@ fn program(name: &str) -> Option<Program> {
         "sysmaster" => Some(|arguments| sysmaster::main_with(arguments, inside)),
         "sctl" => Some(sctl::main),
         "service" | "sysmaster-service" => Some(|_| unit_service::main()),
+        "socket" | "sysmaster-socket" => Some(|_| unit_socket::main()),
         _ => None,
     }
 }
@@ -24,6 +25,7 @@ fn program(name: &str) -> Option<Program> {
 fn inside(unit_type: &str) -> Option<Box<dyn UnitType>> {
     match unit_type {
         "service" => Some(Box::new(unit_service::services())),
+        "socket" => Some(Box::new(unit_socket::Sockets::default())),
         _ => None,
     }
 }
@@ -44,7 +46,7 @@ fn main() {
         Some(program) => program(arguments),
         None => {
             eprintln!(
-                "usage: sysmaster|sctl|service ARGUMENT…, as a name of this file or behind it"
+                "usage: sysmaster|sctl|service|socket ARGUMENT…, as a name of this file or behind it"
             );
             2
         }
@@ -61,6 +63,7 @@ mod tests {
         let known = |name: &str| named(Some(&OsString::from(name))).is_some();
         assert!(known("sysmaster") && known("/usr/bin/sctl"));
         assert!(known("/usr/lib/sysmaster/helpers/service") && known("sysmaster-service"));
+        assert!(known("/usr/lib/sysmaster/helpers/socket"));
         assert!(!known("multicall") && !known("") && !known("/") && named(None).is_none());
     }
 }

@@ -191,14 +191,19 @@ impl Machine {
         })
     }
 
-    /// The service helper, if one runs. Children it has forked and not yet started as something
-    /// else look the same, but are its children.
+    /// The service helper, if one runs.
     pub fn helper(&self) -> Option<Proc> {
+        self.helper_of("service")
+    }
+
+    /// The helper of this unit type, if one runs. Children it has forked and not yet started as
+    /// something else look the same, but are its children.
+    pub fn helper_of(&self, unit_type: &str) -> Option<Proc> {
         let all = self.processes();
+        let path = format!("helpers/{unit_type}");
+        let own = format!("sysmaster-{unit_type}");
         let is_helper = |one: &&Proc| {
-            one.state != 'Z'
-                && (one.command.contains("helpers/service")
-                    || one.command.starts_with("sysmaster-service"))
+            one.state != 'Z' && (one.command.contains(&path) || one.command.starts_with(&own))
         };
         let helpers: Vec<&Proc> = all.iter().filter(is_helper).collect();
         helpers

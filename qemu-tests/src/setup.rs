@@ -126,10 +126,12 @@ impl Setup {
         must(fs::create_dir_all(self.directory.join("t")), "directories");
         must(install(init, &library.join("init")), "init");
         must(install(programs, &library.join("sysmaster")), "sysmaster");
-        must(
-            symlink("../sysmaster", library.join("helpers/service")),
-            "the helper's link",
-        );
+        for unit_type in ["service", "socket"] {
+            must(
+                symlink("../sysmaster", library.join("helpers").join(unit_type)),
+                "a helper's link",
+            );
+        }
         must(
             fs::create_dir_all(self.files().join("usr/bin")),
             "directories",

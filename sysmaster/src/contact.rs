@@ -190,6 +190,8 @@ impl Manager {
                 None => self.tell_helper(index, &ToHelper::NotFound { label }),
             },
             FromHelper::Log { level, unit, text } => self.log(level.min(7), &unit, &text),
+            FromHelper::Trigger { unit } => self.on_trigger(index, &unit),
+            FromHelper::Offer(sockets) => self.on_offer(index, sockets),
             FromHelper::Pong { nonce } => {
                 if let Some(helper) = self.helpers.get_mut(index) {
                     helper.pong(nonce);
@@ -305,6 +307,11 @@ impl Manager {
                 self.send_from_files(index, &unit_type);
             }
         }
+        let unit_type = self
+            .helpers
+            .get(index)
+            .map(|helper| helper.unit_type.clone());
+        self.tell_all_triggered(&unit_type.unwrap_or_default());
         self.tell_helper(index, &ToHelper::Sync);
     }
 

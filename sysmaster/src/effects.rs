@@ -78,7 +78,7 @@ impl Manager {
 
     /// The store refuses when there is no memory left. The machine goes on, but what was decided
     /// since is lost if the manager dies now: people must know.
-    fn stored(&mut self, result: std::io::Result<()>) {
+    pub(crate) fn stored(&mut self, result: std::io::Result<()>) {
         if let Err(error) = result {
             self.log(
                 2,
@@ -132,6 +132,7 @@ impl Manager {
         } else {
             self.log(7, &name, &format!("{} -> {}", from.as_str(), to.as_str()));
         }
+        self.tell_triggers_of(unit);
         self.boot_changed(unit, to);
     }
 
@@ -168,6 +169,7 @@ impl Manager {
             }
         }
         self.server.job_ended(job, &name, verb, result, &detail);
+        self.tell_triggers_of(unit);
         self.boot_job_ended(unit, verb, result);
     }
 

@@ -374,7 +374,7 @@ pub fn label_to_init(label: Label) -> init_wire::Label {
     init_wire::Label {
         kind: init_wire::Kind(label.kind),
         hash: label.hash,
-        index: 0,
+        index: label.index,
     }
 }
 
@@ -383,6 +383,7 @@ pub fn label_from_init(label: init_wire::Label) -> Label {
     Label {
         kind: label.kind.0,
         hash: label.hash,
+        index: label.index,
     }
 }
 

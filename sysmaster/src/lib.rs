@@ -37,6 +37,7 @@
 //! | [`helpers`], [`lifecycle`], [`contact`], [`backoff`] | the helpers: table, processes, talk, pauses |
 //! | [`inside`] | helpers that are no processes |
 //! | [`load`], [`effects`] | units into the engine; decisions out of it |
+//! | [`triggers`] | units that start others, and the descriptors they hand on |
 //! | [`server`], [`client`], [`requests`], [`answers`] | control and public socket |
 //! | [`console`], [`log`] | what people see |
 
@@ -63,6 +64,7 @@ pub mod server;
 mod start;
 #[cfg(test)]
 mod tests;
+pub(crate) mod triggers;
 
 use std::ffi::OsString;
 

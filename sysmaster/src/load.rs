@@ -132,13 +132,18 @@ impl Manager {
             self.log(3, spec.id.as_str(), text);
             return;
         };
+        let offers = self.offers_to(spec.id.as_str());
+        let offers = offers.iter().filter_map(|offer| wire::encode(offer).ok());
+        let frames = std::iter::once(bytes).chain(offers);
         let Some(helper) = self.helpers.get_mut(index) else {
             return;
         };
         match &mut helper.preload {
-            Some(frames) => frames.push(bytes),
+            Some(waiting) => waiting.extend(frames),
             None => {
-                helper.queue_bytes(bytes, None);
+                for bytes in frames {
+                    helper.queue_bytes(bytes, None);
+                }
             }
         }
     }

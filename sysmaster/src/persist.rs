@@ -18,6 +18,7 @@ use std::io;
 use std::path::Path;
 use units::state::ProcId;
 use units::store::{Store, StoreError};
+use units::wire::helper::Sockets;
 
 /// Label under which init keeps the store.
 pub fn label() -> Label {
@@ -38,6 +39,7 @@ mod kind {
     pub const ENGINE: u16 = 3;
     pub const HELPER: u16 = 16;
     pub const BOOT: u16 = 17;
+    pub const OFFER: u16 = 18;
 }
 
 /// A helper's process.
@@ -56,6 +58,8 @@ pub struct Recovered {
     pub records: Vec<Record>,
     /// The helpers'.
     pub helpers: Vec<HelperRecord>,
+    /// Listening descriptors of units for others.
+    pub offers: Vec<Sockets>,
     /// The boot's; `None`: no manager got as far as beginning it.
     pub boot: Option<BootRecord>,
     /// Records that could not be read, and damaged places in the store.
@@ -121,6 +125,7 @@ impl Persist {
                 kind::HELPER => {
                     postcard::from_bytes(bytes).map(|record| found.helpers.push(record))
                 }
+                kind::OFFER => postcard::from_bytes(bytes).map(|record| found.offers.push(record)),
                 kind::BOOT => postcard::from_bytes(bytes).map(|record| found.boot = Some(record)),
                 _ => Ok(()),
             };
@@ -166,6 +171,16 @@ impl Persist {
             proc,
         };
         self.put(kind::HELPER, hash(unit_type), &encode(&record)?)
+    }
+
+    /// Stores which listening descriptors a unit has for another.
+    pub fn offer(&mut self, offer: &Sockets) -> io::Result<()> {
+        let key = hash(&offer.from);
+        if offer.count == 0 {
+            self.store.delete(kind::OFFER, key);
+            return Ok(());
+        }
+        self.put(kind::OFFER, key, &encode(offer)?)
     }
 
     /// Stores how far the boot is.

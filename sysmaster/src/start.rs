@@ -16,7 +16,7 @@ use init_wire::{Kind, Label, flags};
 use platform::memory::Memory;
 use platform::poll::{Interest, Poller};
 use platform::{clock, fd, kernel, socket};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -136,6 +136,7 @@ impl Manager {
             inputs: VecDeque::new(),
             fresh_watches: Vec::new(),
             more_from_init: false,
+            offers: BTreeMap::new(),
             inside: Inside::new(places.builtin),
             run_dir: places.run.clone(),
             helper_dir: places.helpers.clone(),
@@ -192,6 +193,8 @@ impl Manager {
         for helper in found.helpers {
             self.recover_helper(&helper);
         }
+        let offers = found.offers.into_iter();
+        self.offers = offers.map(|offer| (offer.from.clone(), offer)).collect();
         self.engine.restore(found.records);
         for name in self.engine.restored() {
             // One that was recorded may have pulled this one in.

@@ -18,6 +18,7 @@ pub mod journal;
 pub mod name;
 #[cfg(feature = "std")]
 pub mod runtime;
+pub mod section;
 pub mod spec;
 pub mod state;
 #[cfg(feature = "std")]

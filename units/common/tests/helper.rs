@@ -367,6 +367,7 @@ impl World {
             let label = Label {
                 kind,
                 hash: hash128(b"toy"),
+                index: 0,
             };
             match self.kept.iter().find(|(kept, _)| *kept == label) {
                 Some((_, fd)) => self.say(&ToHelper::Fd { label }, &[fd]),
@@ -592,6 +593,7 @@ fn garbage_leaves_no_descriptors() {
         let label = Label {
             kind: 6,
             hash: [1; 16],
+            index: 0,
         };
         world.say(&ToHelper::Fd { label }, &[&reader, &reader]);
     }

@@ -59,6 +59,7 @@ impl Services {
     }
 
     fn adopt_one(&mut self, ctx: &mut Context<'_>, at: u32, slots: &[SlotId]) {
+        self.fetch_deposits(ctx, at);
         let Some(service) = self.get(at) else { return };
         let key = crate::helper::key(&service.run.unit);
         let mine: Vec<SlotId> = slots
@@ -82,7 +83,7 @@ impl Services {
             self.seen(ctx, at, role, proc, status);
         }
         self.watch_exec(at);
-        self.fetch_all(ctx, at);
+        self.fetch_socket(ctx, at);
     }
 
     /// A fork was announced: what became of it?

@@ -288,7 +288,7 @@ fn enter(context: &Context, ready: &Ready) -> Result<(), Failure> {
 
 fn execute(plan: &Plan<'_>, mut ready: Ready, keep: Option<&OwnedFd>) -> Failure {
     let pid = platform::process::own_pid();
-    if let Err(error) = pass_stored(plan, keep) {
+    if let Err(error) = pass_descriptors(plan, keep) {
         return Failure::new(code::EXEC, &error);
     }
     let mut add = |text: String| {
@@ -299,10 +299,10 @@ fn execute(plan: &Plan<'_>, mut ready: Ready, keep: Option<&OwnedFd>) -> Failure
         add(format!("WATCHDOG_PID={pid}"));
         add(format!("WATCHDOG_USEC={}", plan.watchdog));
     }
-    if !plan.stored.is_empty() {
+    if !plan.passed.is_empty() {
         add(format!("LISTEN_PID={pid}"));
-        add(format!("LISTEN_FDS={}", plan.stored.len()));
-        add(format!("LISTEN_FDNAMES={}", plan.stored_names()));
+        add(format!("LISTEN_FDS={}", plan.passed.len()));
+        add(format!("LISTEN_FDNAMES={}", plan.passed_names()));
     }
     let missing = |error: &io::Error| {
         matches!(
@@ -321,18 +321,21 @@ fn execute(plan: &Plan<'_>, mut ready: Ready, keep: Option<&OwnedFd>) -> Failure
     Failure::new(code::EXEC, &last)
 }
 
-/// Gives the process what the service had deposited, from descriptor 3 on, and closes all others.
-/// Ours are closed by exec anyhow; one that somebody left open in us would not be.
-fn pass_stored(plan: &Plan<'_>, keep: Option<&OwnedFd>) -> io::Result<()> {
+/// Gives the process the descriptors it starts with, from 3 on, and closes all others. Ours are
+/// closed by exec anyhow; one that somebody left open in us would not be.
+fn pass_descriptors(plan: &Plan<'_>, keep: Option<&OwnedFd>) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     const FIRST: u32 = 3;
-    let count = plan.stored.len() as u32;
+    let count = plan.passed.len() as u32;
+    for (fd, _) in plan.passed.iter().take(plan.listening) {
+        fd::set_nonblocking(fd, plan.config.context.non_blocking)?;
+    }
     // Out of the way of the numbers that will be given.
     let lift = |fd: &OwnedFd| child::raise(fd, (FIRST + count) as i32);
     let raised = plan
-        .stored
+        .passed
         .iter()
-        .map(|(_, fd)| lift(fd))
+        .map(|(fd, _)| lift(fd))
         .collect::<io::Result<Vec<_>>>()?;
     for (number, fd) in (FIRST as i32..).zip(&raised) {
         child::install(fd, number)?;

@@ -171,6 +171,10 @@ pub struct Context {
     pub delegate: bool,
     /// `FileDescriptorStoreMax=`.
     pub store_max: u16,
+    /// `FileDescriptorStorePreserve=`.
+    pub store_preserve: Preserve,
+    /// `NonBlocking=`: how it gets its listening descriptors.
+    pub non_blocking: bool,
 }
 
 impl Default for Context {
@@ -200,6 +204,8 @@ impl Default for Context {
             pid_file: None,
             delegate: false,
             store_max: 0,
+            store_preserve: Preserve::Restart,
+            non_blocking: false,
         }
     }
 }

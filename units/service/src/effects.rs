@@ -7,7 +7,7 @@
 use crate::context::{Preserve, Sort};
 use crate::helper::{RECORD_RUN, RECORD_VERSION, Services, Token, key};
 use crate::machine::{Effect, Event, Machine, Signal};
-use crate::policy::KillMode;
+use crate::policy::{KillMode, Step};
 use crate::run::{At, Awaited, Role, Run, State};
 use crate::service::{Last, Service, Socket, convert, of_platform};
 use crate::spawn;
@@ -96,6 +96,10 @@ impl Services {
                 at: which,
                 watch,
             } => {
+                if which.step == Step::Start {
+                    self.get_mut(at)?.waiting = None;
+                    return self.fork_start(ctx, at, role, which, watch);
+                }
                 return Some(self.fork(ctx, at, role, which, watch));
             }
             Effect::Signal(signal) => return Some(self.signal(at, signal)),
@@ -196,7 +200,7 @@ impl Services {
         }
     }
 
-    fn fork(
+    pub(crate) fn fork(
         &mut self,
         ctx: &mut Context<'_>,
         at: u32,
@@ -414,9 +418,7 @@ impl Services {
                 service.remove_group(root.as_deref());
             }
         }
-        if !restarting {
-            self.drop_stored(ctx, at, None);
-        }
+        self.release_deposits(ctx, at, restarting);
     }
 }
 

@@ -13,6 +13,7 @@
 //! | `slot-filled` | the child: it has taken its slot, nothing is set up |
 //! | `before-exec` | the child: everything is set up |
 //! | `exit-peeked` | the helper: it has seen an exit that is on no record |
+//! | `notified` | the helper: what a notification says is on record, it is still in its socket |
 //! | `exit-recorded` | the helper: the exit is in the slot, not in the unit's record |
 //!
 //! It is always the helper that is hit; a child goes on 50 ms later.

@@ -44,6 +44,8 @@ pub(crate) enum Token {
     Notify(u32),
     /// What tells the end of the last process.
     Last(u32),
+    /// A deposit, and its number.
+    Deposit(u32, u16),
 }
 
 impl Token {
@@ -53,6 +55,7 @@ impl Token {
             Self::Pipe(at) => (1, at),
             Self::Notify(at) => (2, at),
             Self::Last(at) => (3, at),
+            Self::Deposit(at, number) => (4 + u64::from(number), at),
         };
         kind << 32 | u64::from(at)
     }
@@ -63,7 +66,10 @@ impl Token {
             1 => Some(Self::Pipe(at)),
             2 => Some(Self::Notify(at)),
             3 => Some(Self::Last(at)),
-            _ => None,
+            other => Some(Self::Deposit(
+                at,
+                u16::try_from(other.checked_sub(4)?).ok()?,
+            )),
         }
     }
 }
@@ -235,7 +241,7 @@ impl Services {
             return;
         }
         self.drop_socket(ctx, at);
-        self.drop_stored(ctx, at, None);
+        self.drop_deposits(ctx, at, None);
         if let Some(service) = self.get_mut(at) {
             stop_waiting(service, ctx);
         }
@@ -484,6 +490,9 @@ impl UnitType for Services {
             Message::Unload(unit) => self.unload(ctx, &unit),
             Message::Sync => self.sync(ctx),
             Message::Command(command) => self.command(ctx, &command),
+            Message::Sockets(sockets) => self.offered(sockets),
+            // Services trigger nothing.
+            Message::Triggered(..) => {}
             Message::Kept(label) => self.kept(ctx, label, None),
             Message::NotKept(label, reason) => self.kept(ctx, label, Some(&reason)),
             Message::Fetched(label, fd) => self.fetched(ctx, label, Some(fd)),
@@ -502,6 +511,7 @@ impl UnitType for Services {
 
     fn ready(&mut self, ready: Ready, ctx: &mut Context<'_>) {
         match Token::from_number(ready.token) {
+            Some(Token::Deposit(at, number)) => self.deposit_ended(ctx, at, number),
             Some(Token::Notify(at)) => self.read_socket(ctx, at),
             Some(Token::Pipe(at)) => {
                 let Some(pipe) = self.get_mut(at).and_then(|service| service.pipe.take()) else {

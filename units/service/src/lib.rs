@@ -9,8 +9,8 @@
 //!
 //! * [`spawn`] makes processes: slot in the journal, fork into the control group, set-up in the child
 //!   ([`child`], by [`context`] and [`plan`]), exec.
-//! * [`effects`] carries out a turn; [`sockets`] hears what services say ([`notify`]) and keeps what
-//!   they deposit; [`adopt`] goes on where a killed helper stopped.
+//! * [`effects`] carries out a turn; [`sockets`] hears what services say ([`notify`]);
+//!   [`descriptors`] are what they start with; [`adopt`] goes on where a killed helper stopped.
 //!
 //! It owns the services' processes, control groups, run-time directories and notify sockets. It
 //! never waits, never decides on a restart by itself, and does nothing before a manager has
@@ -20,6 +20,7 @@ pub mod adopt;
 pub mod child;
 pub mod config;
 pub mod context;
+pub mod descriptors;
 pub mod effects;
 pub mod fault;
 pub mod helper;

@@ -26,6 +26,10 @@ pub struct Said {
     pub store: bool,
     /// FDSTOREREMOVE=1: those of that name are to be dropped.
     pub remove: bool,
+    /// FDPOLL=0: their end is not to be watched for.
+    pub unwatched: bool,
+    /// BARRIER=1: the descriptor beside the datagram is to be closed when all before it is done.
+    pub barrier: bool,
     /// FDNAME=; "stored" if none is given.
     pub name: String,
 }
@@ -103,6 +107,8 @@ fn take(said: &mut Said, name: &str, value: &str) {
         "WATCHDOG" => said.pat = one,
         "FDSTORE" => said.store = one,
         "FDSTOREREMOVE" => said.remove = one,
+        "FDPOLL" => said.unwatched = value == "0",
+        "BARRIER" => said.barrier = one,
         "FDNAME" if is_fd_name(value) => said.name = value.into(),
         _ => {}
     }

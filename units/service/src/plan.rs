@@ -113,10 +113,10 @@ pub struct Plan<'a> {
     pub group: Option<&'a Path>,
     /// What the helper has that it must not inherit.
     pub undo: Undo,
-    /// What the service has deposited, by number: descriptors it gets.
-    pub stored: &'a [(u16, OwnedFd)],
-    /// Their names.
-    pub names: &'a [(String, u16)],
+    /// Descriptors it gets, from 3 on, and their names.
+    pub passed: Vec<(&'a OwnedFd, &'a str)>,
+    /// How many of them, the first, are there to listen on.
+    pub listening: usize,
 }
 
 /// What the helper has that a service must not inherit.
@@ -152,17 +152,9 @@ impl Plan<'_> {
             || !context.groups.is_empty()
     }
 
-    /// The names of the deposited descriptors, in their order, for `LISTEN_FDNAMES`.
-    pub fn stored_names(&self) -> String {
-        let name = |number: u16| {
-            let found = self.names.iter().find(|(_, other)| *other == number);
-            found.map_or("stored", |(name, _)| name)
-        };
-        let names: Vec<&str> = self
-            .stored
-            .iter()
-            .map(|(number, _)| name(*number))
-            .collect();
+    /// The names of the descriptors it gets, in their order, for `LISTEN_FDNAMES`.
+    pub fn passed_names(&self) -> String {
+        let names: Vec<&str> = self.passed.iter().map(|(_, name)| *name).collect();
         names.join(":")
     }
 

@@ -293,6 +293,8 @@ pub struct Run {
     pub socket: bool,
     /// Control group of this invocation, below the root: a reload may move the next one.
     pub cgroup: String,
+    /// Numbers of deposits whose end is not watched for (`FDPOLL=0`).
+    pub unwatched: Vec<u16>,
 }
 
 impl Run {

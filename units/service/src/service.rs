@@ -1,15 +1,17 @@
 //! One service in the helper: its record, its configuration and what is open for it.
 
 use crate::config::Config;
+use crate::descriptors::{Deposit, Listening};
 use crate::machine::Machine;
 use crate::policy::NEVER;
-use crate::run::{Role, Run, State};
+use crate::run::{At, Role, Run, State};
 use platform::cgroup::{self, Group};
 use platform::process::{self, Held};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use units::journal::SlotId;
 use units::state::{Micros, ProcId, Report};
+use units::wire::helper::Sockets;
 
 /// How it stands with the notify socket.
 #[derive(Debug, Default)]
@@ -63,8 +65,16 @@ pub struct Service {
     pub lost_at: [Option<Micros>; 2],
     /// When it was last complained about its notifications.
     pub complained: Option<Micros>,
-    /// What it has deposited, open here as well.
-    pub stored: Vec<(u16, OwnedFd)>,
+    /// What socket units listen on for it, by their names.
+    pub offers: Vec<Sockets>,
+    /// The same while a start waits for it, in the same order.
+    pub listening: Vec<Listening>,
+    /// The fork that waits for descriptors.
+    pub waiting: Option<(Role, At, bool)>,
+    /// What it has deposited, by number.
+    pub deposits: Vec<Deposit>,
+    /// Closed when all deposits are safe.
+    pub barriers: Vec<OwnedFd>,
     /// The process numbers under which it is indexed; 0 is none.
     pub known_pids: [u32; 2],
     /// The deadline under which it is indexed.

@@ -1,4 +1,4 @@
-//! Notify sockets, and what services deposit.
+//! Notify sockets.
 //!
 //! A unit that may notify gets a datagram socket, `notify/<hash of its name>` in our run-time
 //! directory. It is made before the first process of the unit and given to init to keep; only
@@ -6,15 +6,18 @@
 //! as the unit is loaded, so only a unit's first start waits. A new helper fetches it by its label:
 //! what was sent meanwhile waits in it.
 //!
+//! A datagram leaves its socket after what it says is on record: a helper killed in between finds it
+//! there once more, and saying the same twice changes nothing.
+//!
 //! Who sent a datagram is told by the kernel. `NotifyAccess=` decides whose count; a main process
 //! by MAINPID= must belong to the unit, whoever names it.
 
+use crate::fault;
 use crate::helper::{Services, Token};
 use crate::machine::{Event, Notification};
 use crate::notify::{self, Said};
 use crate::policy::Access;
 use crate::service::Socket;
-use platform::fd::{self, Kind};
 use platform::poll::Interest;
 use platform::socket::{self, Received};
 use platform::{clock, files};
@@ -39,14 +42,7 @@ fn socket_label(unit: &str) -> Label {
     Label {
         kind: init_wire::Kind::NOTIFY.0,
         hash: init_wire::hash128(unit.as_bytes()),
-    }
-}
-
-fn stored_label(unit: &str, number: u16) -> Label {
-    let name = format!("{unit}\n{number}");
-    Label {
-        kind: init_wire::Kind::SERVICE.0,
-        hash: init_wire::hash128(name.as_bytes()),
+        index: 0,
     }
 }
 
@@ -87,7 +83,9 @@ impl Services {
     /// init has answered to `Keep`.
     pub(crate) fn kept(&mut self, ctx: &mut Context<'_>, label: Label, refused: Option<&str>) {
         let found = self.find(|service| socket_label(&service.run.unit) == label);
-        let Some(at) = found else { return };
+        let Some(at) = found else {
+            return self.deposit_kept(ctx, label, refused);
+        };
         let Some(service) = self.get_mut(at) else {
             return;
         };
@@ -129,18 +127,14 @@ impl Services {
         service.socket = Socket::Open(opened);
     }
 
-    /// Asks for what init keeps of a unit that was taken over.
-    pub(crate) fn fetch_all(&mut self, ctx: &mut Context<'_>, at: u32) {
+    /// Asks for the notify socket of a unit that was taken over.
+    pub(crate) fn fetch_socket(&mut self, ctx: &mut Context<'_>, at: u32) {
         let Some(service) = self.get_mut(at) else {
             return;
         };
-        let unit = &service.run.unit;
         if service.run.socket {
             service.socket = Socket::Asked(None);
-            ctx.fetch(socket_label(unit));
-        }
-        for (_, number) in &service.run.stored {
-            ctx.fetch(stored_label(unit, *number));
+            ctx.fetch(socket_label(&service.run.unit));
         }
     }
 
@@ -176,29 +170,7 @@ impl Services {
             self.read_socket(ctx, at);
             return;
         }
-        let Some(fd) = fd else { return };
-        let owner = self.find(|service| {
-            let unit = &service.run.unit;
-            service
-                .run
-                .stored
-                .iter()
-                .any(|(_, number)| stored_label(unit, *number) == label)
-        });
-        let Some(service) = owner.and_then(|at| self.get_mut(at)) else {
-            return;
-        };
-        let unit = &service.run.unit;
-        let number = service
-            .run
-            .stored
-            .iter()
-            .map(|(_, number)| *number)
-            .find(|number| stored_label(unit, *number) == label);
-        if let Some(number) = number.filter(|n| !service.stored.iter().any(|(have, _)| have == n)) {
-            service.stored.push((number, fd));
-            service.stored.sort_by_key(|(number, _)| *number);
-        }
+        self.descriptor_came(ctx, label, fd);
     }
 
     /// Reads what has come, at most a batch; the rest wakes us again.
@@ -208,7 +180,7 @@ impl Services {
             let Some(Socket::Open(opened)) = self.get(at).map(|service| &service.socket) else {
                 return;
             };
-            let Ok(Some(received)) = socket::receive(opened, &mut buffer) else {
+            let Ok(Some(received)) = socket::peek(opened, &mut buffer) else {
                 return;
             };
             let bytes = buffer.get(..received.length).unwrap_or(&[]);
@@ -216,10 +188,15 @@ impl Services {
                 Ok(said) => self.take(ctx, at, said, received),
                 Err(nonsense) => self.complain(ctx, at, nonsense.as_str()),
             }
+            fault::point("notified");
+            // Only now is it out of the socket: what it changed is on record.
+            if let Some(Socket::Open(opened)) = self.get(at).map(|service| &service.socket) {
+                socket::skip(opened);
+            }
         }
     }
 
-    fn complain(&mut self, ctx: &mut Context<'_>, at: u32, text: &str) {
+    pub(crate) fn complain(&mut self, ctx: &mut Context<'_>, at: u32, text: &str) {
         let now = clock::now();
         let Some(service) = self.get_mut(at) else {
             return;
@@ -248,7 +225,7 @@ impl Services {
             self.complain(ctx, at, &text);
             return;
         }
-        let mut state: Notification = said.state;
+        let mut state: Notification = said.state.clone();
         if let Some(pid) = said.main_pid {
             let known = self
                 .get(at)
@@ -267,12 +244,7 @@ impl Services {
                 service.pat = clock::now();
             }
         }
-        if said.remove {
-            self.drop_stored(ctx, at, Some(&said.name));
-        }
-        if said.store {
-            self.deposit(ctx, at, &said.name, received.fds);
-        }
+        self.said_descriptors(ctx, at, &said, received.fds);
         if state != Notification::default() {
             self.feed(ctx, at, Event::Notify(&state));
         }
@@ -302,65 +274,6 @@ impl Services {
             }
             Access::Exec => is(service.run.main) || is(service.run.control),
             Access::All => self.owns(at, sender),
-        }
-    }
-
-    /// Keeps what a service deposits, as far as it may and its type is harmless: a file or directory
-    /// would pin its file system, a device its driver.
-    fn deposit(&mut self, ctx: &mut Context<'_>, at: u32, name: &str, fds: Vec<OwnedFd>) {
-        for fd in fds {
-            let harmless = matches!(
-                fd::kind(&fd),
-                Ok(Kind::Socket | Kind::Pipe | Kind::Memory | Kind::Anonymous)
-            );
-            let Some(service) = self.get_mut(at) else {
-                return;
-            };
-            let max = service
-                .config
-                .as_ref()
-                .map_or(0, |config| config.context.store_max);
-            let refusal = match () {
-                () if service.run.stored.len() >= usize::from(max) => {
-                    Some("a descriptor was not kept: FileDescriptorStoreMax= is reached")
-                }
-                () if !harmless => Some("a descriptor was not kept: it would pin a file or device"),
-                () => None,
-            };
-            if let Some(text) = refusal {
-                self.complain(ctx, at, text);
-                continue;
-            }
-            let used = |number: &u16| !service.run.stored.iter().any(|(_, other)| other == number);
-            let Some(number) = (0..u16::MAX).find(used) else {
-                return;
-            };
-            let Ok(copy) = fd.try_clone() else { return };
-            ctx.keep(stored_label(&service.run.unit, number), copy);
-            service.run.stored.push((name.to_owned(), number));
-            service.stored.push((number, fd));
-            self.record(ctx, at);
-        }
-    }
-
-    /// Drops what a service has deposited: of this name, or all.
-    pub(crate) fn drop_stored(&mut self, ctx: &mut Context<'_>, at: u32, name: Option<&str>) {
-        let Some(service) = self.get_mut(at) else {
-            return;
-        };
-        let unit = service.run.unit.clone();
-        let stored = std::mem::take(&mut service.run.stored);
-        let (gone, left): (Vec<_>, Vec<_>) = stored
-            .into_iter()
-            .partition(|(own, _)| name.is_none_or(|name| name == own));
-        service.run.stored = left;
-        service
-            .stored
-            .retain(|(number, _)| !gone.iter().any(|(_, other)| other == number));
-        for (_, number) in gone {
-            ctx.send(FromHelper::Drop {
-                label: stored_label(&unit, number),
-            });
         }
     }
 

@@ -142,8 +142,12 @@ fn plan<'a>(
         },
         group,
         undo: shared.undo,
-        stored: if main { &service.stored } else { &[] },
-        names: &service.run.stored,
+        passed: if at.step == Step::Start {
+            service.passed()
+        } else {
+            Vec::new()
+        },
+        listening: service.listening.len(),
     })
 }
 
@@ -169,10 +173,10 @@ pub fn setup_detail(service: &Service, slots: &Slots, slot: SlotId, role: Role) 
 /// given descriptors under.
 fn pipe(plan: &Plan<'_>) -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = fd::pipe()?;
-    if plan.stored.is_empty() {
+    if plan.passed.is_empty() {
         return Ok((reader, writer));
     }
-    let lowest = i32::try_from(plan.stored.len())
+    let lowest = i32::try_from(plan.passed.len())
         .unwrap_or(i32::MAX)
         .saturating_add(3);
     let raised = platform::child::raise(&writer, lowest)?;

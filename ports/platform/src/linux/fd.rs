@@ -107,6 +107,21 @@ pub fn kind(fd: &impl AsFd) -> io::Result<Kind> {
     })
 }
 
+/// Whether both are known to be the same socket, end of a pipe, or memory. Those without an identity
+/// of their own in the kernel (events, timers) never are.
+pub fn is_same(a: &impl AsFd, b: &impl AsFd) -> bool {
+    let identity = |fd: &dyn AsRawFd| {
+        let raw = fd.as_raw_fd();
+        let meta = super::files::stat_fd(raw).ok()?;
+        // SAFETY: reads flags of a descriptor that is open.
+        let flags = check(unsafe { libc::fcntl(raw, libc::F_GETFL) }).ok()?;
+        // Both ends of a pipe have the same number.
+        Some((meta.st_dev, meta.st_ino, flags & libc::O_ACCMODE))
+    };
+    matches!(kind(a), Ok(Kind::Socket | Kind::Pipe | Kind::Memory))
+        && identity(&a.as_fd()) == identity(&b.as_fd())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +136,9 @@ mod tests {
         drop(writer);
         assert_eq!(read(&reader, &mut buffer).unwrap(), 0);
         assert_eq!(kind(&reader).unwrap(), Kind::Pipe);
+        let (other, writer) = pipe().unwrap();
+        assert!(is_same(&reader, &reader.try_clone().unwrap()));
+        assert!(!is_same(&reader, &other) && !is_same(&other, &writer));
         assert_eq!(
             kind(&std::fs::File::open("/").unwrap()).unwrap(),
             Kind::Directory

@@ -8,6 +8,7 @@ pub mod degrade;
 pub mod fd;
 pub mod files;
 pub mod kernel;
+pub mod listen;
 pub mod memory;
 pub mod poll;
 pub mod process;

@@ -55,7 +55,7 @@ pub struct Received {
 }
 
 /// An address, from a path of at most 107 bytes.
-fn address(path: &Path) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {
+pub(super) fn address(path: &Path) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {
     // SAFETY: all-zero is a valid address.
     let mut address: libc::sockaddr_un = unsafe { zeroed() };
     address.sun_family = libc::AF_UNIX as libc::sa_family_t;
@@ -168,7 +168,7 @@ pub fn tell_senders(socket: &impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-fn option(fd: &impl AsFd, name: libc::c_int) -> io::Result<libc::c_int> {
+pub(super) fn option(fd: &impl AsFd, name: libc::c_int) -> io::Result<libc::c_int> {
     let mut value: libc::c_int = 0;
     let mut length = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: writes at most `length` bytes into the integer.
@@ -278,6 +278,27 @@ pub fn send(socket: &impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Res
 
 /// Receives one packet. `None` if none is there. Length 0 is the end of the connection.
 pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Option<Received>> {
+    receive_by(socket, buffer, 0)
+}
+
+/// As [`receive`], and leaves the packet where it is, for [`skip`]. Each time it is looked at its
+/// descriptors come anew.
+pub fn peek(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Option<Received>> {
+    receive_by(socket, buffer, libc::MSG_PEEK)
+}
+
+/// Takes the next packet away, if there is one, with the descriptors beside it.
+pub fn skip(socket: &impl AsFd) {
+    let raw = socket.as_fd().as_raw_fd();
+    // SAFETY: nothing is written, the length is 0.
+    let _ = unsafe { libc::recv(raw, std::ptr::null_mut(), 0, libc::MSG_DONTWAIT) };
+}
+
+fn receive_by(
+    socket: &impl AsFd,
+    buffer: &mut [u8],
+    how: libc::c_int,
+) -> io::Result<Option<Received>> {
     let raw = socket.as_fd().as_raw_fd();
     let mut control = Control([0; CONTROL]);
     let mut part = libc::iovec {
@@ -290,7 +311,7 @@ pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Option<Recei
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();
     message.msg_controllen = CONTROL as _;
-    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC | how;
     // SAFETY: the message refers to the buffers above, with their true lengths.
     let got = retry(|| check(unsafe { libc::recvmsg(raw, &mut message, flags) }));
     let length = match got {

@@ -334,6 +334,7 @@ impl Helper {
         Label {
             kind,
             hash: hash128(self.unit_type.name().as_bytes()),
+            index: 0,
         }
     }
 
@@ -364,6 +365,8 @@ impl Helper {
                 self.outbox.push(FromHelper::ExitTaken { proc }, None);
                 return;
             }
+            ToHelper::Triggered { unit, state } => Message::Triggered(unit, state),
+            ToHelper::Sockets(sockets) => Message::Sockets(sockets),
             ToHelper::Kept { label } if self.outbox.answered(label) => Message::Kept(label),
             ToHelper::NotKept { label, reason } if self.outbox.answered(label) => {
                 Message::NotKept(label, reason)

@@ -41,7 +41,9 @@ pub mod socket;
 
 use crate::journal::Journal;
 use crate::state::{Micros, ProcId};
-use crate::wire::helper::{Command, FromHelper, HelperConfig, Label, UnitSource};
+use crate::wire::helper::{
+    Command, FromHelper, HelperConfig, Label, Sockets, Triggered, UnitSource,
+};
 use alloc::string::{String, ToString};
 use helper::{Helper, Then};
 use outbox::Outbox;
@@ -56,6 +58,8 @@ pub mod kind {
     pub const JOURNAL: u16 = 2;
     /// The slots of a journal.
     pub const SLOTS: u16 = 3;
+    /// The listeners of a socket unit.
+    pub const SOCKET_UNIT: u16 = 7;
 }
 
 /// Tokens of a type's descriptors are below this.
@@ -73,6 +77,10 @@ pub enum Message {
     Sync,
     /// Do this.
     Command(Command),
+    /// How it stands with what this unit triggers.
+    Triggered(String, Triggered),
+    /// Listening descriptors for one of the units.
+    Sockets(Sockets),
     /// The descriptor is in init's keeping.
     Kept(Label),
     /// It could not be kept, for this reason.

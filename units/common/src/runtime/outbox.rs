@@ -58,7 +58,11 @@ impl Outbox {
                 self.unwatch(proc);
             }
             // What belongs to one conversation is over with it.
-            FromHelper::Synced | FromHelper::Loaded { .. } | FromHelper::Pong { .. }
+            FromHelper::Synced
+            | FromHelper::Loaded { .. }
+            | FromHelper::Pong { .. }
+            | FromHelper::Trigger { .. }
+            | FromHelper::Offer(_)
                 if !self.connected =>
             {
                 return;

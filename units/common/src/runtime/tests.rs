@@ -26,6 +26,7 @@ fn label(number: u8) -> Label {
     Label {
         kind: 6,
         hash: [number; 16],
+        index: 0,
     }
 }
 
@@ -59,6 +60,8 @@ impl UnitType for Toy {
                 self.note("sync".into());
                 context.send(report("a.toy", 1));
             }
+            Message::Triggered(unit, state) => self.note(format!("{unit}: {state:?}")),
+            Message::Sockets(sockets) => self.note(format!("sockets of {}", sockets.from)),
             Message::Kept(label) => self.note(format!("kept {}", label.hash[0])),
             Message::NotKept(..) => self.note("not kept".into()),
             Message::Fetched(label, _) => self.note(format!("fetched {}", label.hash[0])),
@@ -169,6 +172,7 @@ impl Bench {
         Label {
             kind,
             hash: hash128(b"toy"),
+            index: 0,
         }
     }
 

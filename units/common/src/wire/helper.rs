@@ -24,13 +24,16 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-/// A descriptor kept by init: kind and 128-bit hash of what it belongs to (see `init-wire`).
+/// A descriptor kept by init: kind, 128-bit hash of its owner, and which of the owner's (see
+/// `init-wire`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Label {
     /// Kind of descriptor; the numbers are init-wire's.
     pub kind: u16,
-    /// Hash of unit and name.
+    /// Hash of the owner's name: the unit, or the helper's type.
     pub hash: [u8; 16],
+    /// Which of the owner's descriptors of this kind, from 0.
+    pub index: u16,
 }
 
 /// One line of a unit file that the engine does not interpret, with where it stands.
@@ -94,6 +97,31 @@ pub struct Implied {
     pub key: String,
     /// The other unit, or path for `RequiresMountsFor`.
     pub value: String,
+}
+
+/// How it stands with what a unit triggers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Triggered {
+    /// It is down, and nothing is to bring it up.
+    Down,
+    /// It is up, or on its way there.
+    Up,
+    /// It cannot be started, for this reason, in systemd's word for a result where it has one.
+    Refused(String),
+}
+
+/// Listening descriptors of one unit that another gets when it starts, as first descriptors from 3
+/// on. init keeps them under the kind `SOCKET_UNIT`, the hash of `from`, and the indices from 0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sockets {
+    /// Whose they are.
+    pub from: String,
+    /// Who gets them.
+    pub to: String,
+    /// What they are called (`LISTEN_FDNAMES`).
+    pub name: String,
+    /// How many; 0: no more.
+    pub count: u16,
 }
 
 /// What a unit is told to do.
@@ -209,6 +237,15 @@ pub enum ToHelper {
     },
     /// Finish: no unit of your type is up or will be. Answer by exiting with 0.
     Quit,
+    /// What a unit of yours triggers has changed, or is told for the first time on this connection.
+    Triggered {
+        /// Your unit.
+        unit: String,
+        /// How it stands.
+        state: Triggered,
+    },
+    /// A unit of yours gets listening descriptors from now on. Told after its `Load`.
+    Sockets(Sockets),
 }
 
 /// Helper to manager.
@@ -286,4 +323,13 @@ pub enum FromHelper {
         /// As asked.
         nonce: u64,
     },
+    /// What a unit waits for has come: what it triggers is to be started. Answer: `Triggered`, and
+    /// again with each change. Not repeated: a unit that still waits says so to each new manager.
+    Trigger {
+        /// Unit name.
+        unit: String,
+    },
+    /// A unit has listening descriptors for another, in init's keeping. Said before the report that
+    /// it is up, so that whoever is started after it has them.
+    Offer(Sockets),
 }

@@ -2,7 +2,8 @@
 //!
 //! * **Implicit**: whoever has processes belongs to a slice (`Slice=`, else `system.slice`, an
 //!   instance to the slice of its template), requires it and comes after it; a slice belongs to the
-//!   one its name says; a mount required by path is required and comes first.
+//!   one its name says; a mount required by path is required and comes first; a socket, timer or
+//!   path comes before the unit it triggers.
 //! * **Default**, unless `DefaultDependencies=no`: the type's place between `sysinit.target` and
 //!   `shutdown.target`. That a target comes after everything it pulls in needs the other units, see
 //!   [`target_order`].
@@ -87,6 +88,26 @@ pub(super) fn place_in_slice(spec: &mut UnitSpec, asked: Option<UnitName>) {
     // These two are always there, also while everything else is stopped.
     if matches!(spec.id.as_str(), "-.slice" | "system.slice") {
         spec.default_dependencies = false;
+    }
+}
+
+/// What a unit of this type is there to start is named in this section by this directive; without
+/// it, it is the service of the same name.
+pub(super) fn trigger_directive(unit_type: &str) -> Option<(&'static str, &'static str)> {
+    match unit_type {
+        "socket" => Some(("Socket", "Service")),
+        "timer" => Some(("Timer", "Unit")),
+        "path" => Some(("Path", "Unit")),
+        _ => None,
+    }
+}
+
+/// A unit triggers another and comes before it. `asked` is the value of its directive.
+pub(super) fn trigger(spec: &mut UnitSpec, asked: Option<UnitName>) {
+    let own = || spec.id.with_type("service").ok();
+    if let Some(other) = asked.or_else(own) {
+        spec.add_dep(DepKind::Triggers, other.clone());
+        spec.add_dep(DepKind::Before, other);
     }
 }
 

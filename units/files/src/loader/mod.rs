@@ -25,7 +25,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use units::directives::{Standing, own_section, standing};
 use units::facts::{Machine, UnitFacts};
-use units::file::{UnitFile, describe};
+use units::file::{Entry, UnitFile, describe};
 use units::name::UnitName;
 use units::spec::{self, Condition, DepKind, LoadState, StartLimit, UnitSpec};
 use units::value::specifier::expand;
@@ -279,7 +279,10 @@ impl Loader {
             spec.load = LoadState::Error { reason };
         }
         loaded.entries = own_entries(spec, &file, findings);
-        if let Err(reason) = place(spec, &file, &files, &facts) {
+        let related = place(spec, &file, &files, &facts)
+            .and_then(|()| triggers(spec, &file, &files, &facts))
+            .and_then(|()| sockets_of(spec, &file, &files, &facts));
+        if let Err(reason) = related {
             spec.load = LoadState::BadSetting { reason };
         }
         if self.settings.strict && spec.load.is_loaded() {
@@ -374,29 +377,75 @@ fn place(
     files: &[String],
     facts: &UnitFacts<'_>,
 ) -> Result<(), String> {
-    let own = own_section(spec.id.unit_type());
-    let entry = own
-        .and_then(|section| file.last(section, "Slice"))
-        .filter(|e| !e.value.is_empty());
-    let mut asked = None;
-    if let Some(entry) = entry {
-        let wrong = |text: String| {
-            describe(
-                &entry.finding(Severity::Error, format!("Slice=: {text}")),
-                files,
-            )
-        };
-        let text = expand(entry.value, &spec.id, facts).map_err(|e| wrong(e.to_string()))?;
-        let slice = UnitName::new(&text).map_err(|e| wrong(e.to_string()))?;
-        if slice.unit_type() != "slice" {
-            return Err(wrong(format!(
-                "found {slice}, expected a unit of type slice"
-            )));
-        }
-        asked = Some(slice);
-    }
-    defaults::place_in_slice(spec, asked);
+    let entry = own_section(spec.id.unit_type()).and_then(|section| file.last(section, "Slice"));
+    let asked = entry
+        .map(|entry| unit_in(spec, &entry, entry.value, "slice", files, facts))
+        .transpose()?;
+    defaults::place_in_slice(spec, asked.flatten());
     Ok(())
+}
+
+/// Reads what a socket, timer or path is there to start.
+fn triggers(
+    spec: &mut UnitSpec,
+    file: &UnitFile,
+    files: &[String],
+    facts: &UnitFacts<'_>,
+) -> Result<(), String> {
+    let Some((section, key)) = defaults::trigger_directive(spec.id.unit_type()) else {
+        return Ok(());
+    };
+    let wanted = if key == "Service" { "service" } else { "" };
+    let asked = file
+        .last(section, key)
+        .map(|entry| unit_in(spec, &entry, entry.value, wanted, files, facts))
+        .transpose()?;
+    defaults::trigger(spec, asked.flatten());
+    Ok(())
+}
+
+/// Reads a service's `Sockets=`: it wants them, and comes after them.
+fn sockets_of(
+    spec: &mut UnitSpec,
+    file: &UnitFile,
+    files: &[String],
+    facts: &UnitFacts<'_>,
+) -> Result<(), String> {
+    for entry in file.list("Service", "Sockets") {
+        for word in entry.value.split_whitespace() {
+            if let Some(socket) = unit_in(spec, &entry, word, "socket", files, facts)? {
+                spec.add_dep(DepKind::Wants, socket.clone());
+                spec.add_dep(DepKind::After, socket);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The unit of type `wanted` (any, if that is empty) that a value names; `None` if it is empty.
+fn unit_in(
+    spec: &UnitSpec,
+    entry: &Entry<'_>,
+    value: &str,
+    wanted: &str,
+    files: &[String],
+    facts: &UnitFacts<'_>,
+) -> Result<Option<UnitName>, String> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |text: String| {
+        let text = format!("{}=: {text}", entry.key);
+        describe(&entry.finding(Severity::Error, text), files)
+    };
+    let text = expand(value, &spec.id, facts).map_err(|e| wrong(e.to_string()))?;
+    let unit = UnitName::new(&text).map_err(|e| wrong(e.to_string()))?;
+    if !wanted.is_empty() && unit.unit_type() != wanted {
+        return Err(wrong(format!(
+            "found {unit}, expected a unit of type {wanted}"
+        )));
+    }
+    Ok(Some(unit))
 }
 
 /// The text of a unit's files, one after another, each under a line `# path`: what `cat` shows.

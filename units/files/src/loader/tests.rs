@@ -270,6 +270,8 @@ fn default_dependencies_by_type() {
         "Requires=system.slice After=system.slice Slice=system.slice"
     );
     assert!(all("a.socket").contains("Before=sockets.target"));
+    assert!(all("a.socket").contains("Before=a.service"));
+    assert!(all("a.socket").contains("Triggers=a.service"));
     assert_eq!(
         all("a-b.slice"),
         "Requires=a.slice Conflicts=shutdown.target Before=shutdown.target After=a.slice \
@@ -281,6 +283,47 @@ fn default_dependencies_by_type() {
     );
     assert_eq!(all("-.slice"), "");
     assert_eq!(tree.load("a.box").entries.len(), 2);
+}
+
+#[test]
+fn what_a_unit_triggers_and_what_a_service_listens_on() {
+    let tree = Tree::new();
+    for (unit, text) in [
+        (
+            "a@.socket",
+            "[Socket]\nListenStream=1\nService=b-%i.service\n",
+        ),
+        ("a.timer", "[Timer]\nOnBootSec=1\nUnit=c.target\n"),
+        ("a.path", "[Path]\nPathExists=/x\nUnit=\n"),
+        (
+            "a.service",
+            "[Service]\nExecStart=/x\nSockets=one.socket two.socket\n",
+        ),
+        ("bad.socket", "[Socket]\nListenStream=1\nService=a.target\n"),
+    ] {
+        tree.write(&format!("usr/lib/u/{unit}"), text);
+    }
+    let triggers = |unit: &str| {
+        let spec = tree.load(unit).spec;
+        for other in deps(&spec, DepKind::Triggers) {
+            assert!(
+                deps(&spec, DepKind::Before).contains(&other),
+                "{unit} before {other}"
+            );
+        }
+        deps(&spec, DepKind::Triggers).join(" ")
+    };
+    assert_eq!(triggers("a@1.socket"), "b-1.service");
+    assert_eq!(triggers("a.timer"), "c.target");
+    assert_eq!(triggers("a.path"), "a.service");
+    assert_eq!(triggers("a.service"), "");
+    let service = tree.load("a.service").spec;
+    assert_eq!(deps(&service, DepKind::Wants), ["one.socket", "two.socket"]);
+    assert!(deps(&service, DepKind::After).contains(&"two.socket"));
+    let LoadState::BadSetting { reason } = tree.load("bad.socket").spec.load else {
+        panic!()
+    };
+    assert!(reason.contains(":3: Service=: found a.target, expected a unit of type service"));
 }
 
 #[test]

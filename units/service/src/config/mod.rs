@@ -6,9 +6,7 @@
 //! back to nothing, as in systemd. What follows from several directives together (defaults by
 //! `Type=`, contradictions) is settled at the end by [`settle`].
 //!
-//! A bad value is an error with its place: the unit does not load. A name that systemd knows and
-//! we do not carry out is `Unsupported`, any other a warning; names beginning with `X-` are
-//! anybody's own.
+//! What is said of bad values and unknown names is [`units::section`]'s.
 
 mod settle;
 mod streams;
@@ -23,11 +21,11 @@ use std::borrow::Cow;
 use std::path::Path;
 use units::facts::{Machine, UnitFacts};
 use units::name::UnitName;
+use units::section::{self, Refusal};
 use units::state::Micros;
-use units::value::ValueError;
 use units::value::exec::Command;
 use units::value::specifier::Facts;
-use units::wire::helper::{Finding, HelperConfig, Implied, RawEntry, Severity, UnitSource};
+use units::wire::helper::{Finding, HelperConfig, Implied, Severity, UnitSource};
 
 /// A service as configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,20 +57,6 @@ pub struct Reading {
     pub findings: Vec<Finding>,
     /// Dependencies that follow.
     pub implied: Vec<Implied>,
-}
-
-/// Why a value was not taken.
-enum Refusal {
-    /// It means nothing.
-    Bad(String),
-    /// It means something, and we do not carry it out.
-    Unsupported(&'static str),
-}
-
-impl From<ValueError> for Refusal {
-    fn from(error: ValueError) -> Self {
-        Self::Bad(error.to_string())
-    }
 }
 
 /// A service in the making.
@@ -142,64 +126,18 @@ pub fn read(source: &UnitSource, defaults: &HelperConfig) -> Reading {
     };
     draft.policy.again.delay = defaults.restart_delay;
     draft.policy.times.stop = defaults.timeout_stop;
-    for entry in &source.entries {
-        if let Some((severity, text)) = draft.take(entry) {
-            findings.push(Finding {
-                severity,
-                file: entry.file,
-                line: entry.line,
-                text,
-            });
-        }
-    }
+    section::read(
+        source,
+        "Service",
+        defaults.strict,
+        &mut findings,
+        &mut |key, value| table::find(key).map(|handler| handler(&mut draft, key, value)),
+    );
     let implied = settle::implied(&draft);
     let config = settle::settle(draft, source, defaults, &mut findings);
-    if defaults.strict {
-        for finding in &mut findings {
-            if finding.severity == Severity::Unsupported {
-                finding.severity = Severity::Error;
-            }
-        }
-    }
     Reading {
         config,
         findings,
         implied,
-    }
-}
-
-impl Draft<'_> {
-    /// Takes one entry; what is to be said about it, if anything.
-    fn take(&mut self, entry: &RawEntry) -> Option<(Severity, String)> {
-        let (section, key) = (entry.section.as_str(), entry.key.as_str());
-        if section.starts_with("X-") || key.starts_with("X-") {
-            return None;
-        }
-        let value = entry.value.trim();
-        let handler = if section == "Service" {
-            table::find(key)
-        } else {
-            None
-        };
-        let Some(handler) = handler else {
-            return Some(if units::directives::is_known(section, key) {
-                (
-                    Severity::Unsupported,
-                    format!("{key}= is not carried out yet; the service runs without it"),
-                )
-            } else {
-                (
-                    Severity::Warning,
-                    format!("unknown name “{key}” in [{section}], ignored"),
-                )
-            });
-        };
-        match handler(self, key, value) {
-            Ok(()) => None,
-            Err(Refusal::Bad(text)) => Some((Severity::Error, format!("{key}=: {text}"))),
-            Err(Refusal::Unsupported(text)) => {
-                Some((Severity::Unsupported, format!("{key}=: {text}")))
-            }
-        }
     }
 }

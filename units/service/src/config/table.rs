@@ -52,6 +52,10 @@ pub(super) static TABLE: &[(&str, Handler)] = &[
         d.context.store_max = u16::try_from(max).unwrap_or(u16::MAX);
         Ok(())
     }),
+    ("FileDescriptorStorePreserve", |d, _, v| {
+        d.context.store_preserve = preserve(v)?;
+        Ok(())
+    }),
     ("FinalKillSignal", |d, _, v| {
         put(&mut d.policy.kill.last, signal::signal(v))
     }),
@@ -80,6 +84,9 @@ pub(super) static TABLE: &[(&str, Handler)] = &[
     }),
     ("NoNewPrivileges", |d, _, v| {
         put(&mut d.context.no_new_privileges, value::boolean(v))
+    }),
+    ("NonBlocking", |d, _, v| {
+        put(&mut d.context.non_blocking, value::boolean(v))
     }),
     ("NotifyAccess", |d, _, v| {
         let mut access = Access::None;
@@ -130,12 +137,7 @@ pub(super) static TABLE: &[(&str, Handler)] = &[
         directory_mode(d, Sort::Runtime, v)
     }),
     ("RuntimeDirectoryPreserve", |d, _, v| {
-        d.context.preserve = match (v, value::boolean(v)) {
-            ("restart", _) => Preserve::Restart,
-            (_, Ok(true)) => Preserve::Yes,
-            (_, Ok(false)) => Preserve::No,
-            (found, Err(_)) => return Err(ValueError::new(found, "yes, no or restart").into()),
-        };
+        d.context.preserve = preserve(v)?;
         Ok(())
     }),
     ("RuntimeMaxSec", |d, _, v| {
@@ -147,8 +149,9 @@ pub(super) static TABLE: &[(&str, Handler)] = &[
     ("SendSIGKILL", |d, _, v| {
         put(&mut d.policy.kill.kill, value::boolean(v))
     }),
-    // The loader's: it decides where the control group is.
+    // The loader's: it decides where the control group is, and what comes first.
     ("Slice", |_, _, _| Ok(())),
+    ("Sockets", |_, _, _| Ok(())),
     ("StandardError", |d, _, v| {
         d.context.error = output(d, v)?;
         d.set.error = true;
@@ -304,6 +307,15 @@ fn commands(draft: &mut Draft<'_>, step: Step, text: &str) -> Taken {
         place.extend(list);
     }
     Ok(())
+}
+
+fn preserve(text: &str) -> Result<Preserve, ValueError> {
+    match (text, value::boolean(text)) {
+        ("restart", _) => Ok(Preserve::Restart),
+        (_, Ok(true)) => Ok(Preserve::Yes),
+        (_, Ok(false)) => Ok(Preserve::No),
+        (found, Err(_)) => Err(ValueError::new(found, "yes, no or restart")),
+    }
 }
 
 fn exits(set: &mut ExitSet, text: &str) -> Taken {

@@ -2,6 +2,7 @@ use super::*;
 use crate::context::{Input, Output, Preserve, Sort};
 use crate::policy::{Access, KillMode, Kind, NEVER, Restart};
 use units::value::rlimit::Resource;
+use units::wire::helper::RawEntry;
 
 fn source(text: &str) -> UnitSource {
     let mut entries = Vec::new();

@@ -51,7 +51,12 @@ pub struct Rig {
     group: String,
     /// Variables for a helper process.
     pub fault: Option<String>,
+    /// init takes nothing more of what services deposit.
+    pub full: bool,
 }
+
+/// Kind of what services deposit.
+const SERVICE: u16 = 6;
 
 impl Rig {
     /// `groups`: use control groups, if there are any.
@@ -87,6 +92,7 @@ impl Rig {
             epoch: 1,
             group,
             fault: None,
+            full: false,
         };
         if transport == Transport::Process {
             let path = rig.directory.join("helper");
@@ -192,6 +198,10 @@ impl Rig {
                     self.send(ToHelper::Exited { proc, status }, None);
                 }
             }
+            FromHelper::Keep { label } if self.full && label.kind == SERVICE => {
+                let reason = "init has no room left".into();
+                self.send(ToHelper::NotKept { label, reason }, None);
+            }
             FromHelper::Keep { label } => {
                 self.kept
                     .insert(label, fd.expect("a descriptor beside Keep"));
@@ -235,7 +245,11 @@ impl Rig {
         );
         let hash = units::runtime::hash128(b"service");
         for kind in [units::runtime::kind::JOURNAL, units::runtime::kind::SLOTS] {
-            self.give(Label { kind, hash });
+            self.give(Label {
+                kind,
+                hash,
+                index: 0,
+            });
         }
         for source in self.sources.values().cloned().collect::<Vec<_>>() {
             self.send(ToHelper::Load(source), None);
@@ -415,7 +429,6 @@ impl Rig {
 
     /// How many descriptors of services init keeps.
     pub fn kept_services(&self) -> usize {
-        const SERVICE: u16 = 6;
         self.kept
             .keys()
             .filter(|label| label.kind == SERVICE)

@@ -14,6 +14,10 @@ pub const ALL: &[Scenario] = &[
     ("notify: while the helper is away", away),
     ("notify-reload", reload),
     ("notify: deposit", deposit),
+    ("notify: deposits by name and number", deposits_by_name),
+    ("notify: deposits kept after a stop", deposits_preserved),
+    ("notify: a deposit that is refused", deposit_refused),
+    ("notify: read again after a death", read_again),
 ];
 
 /// This executable as a service: says its arguments, one datagram each; `sleep` ends in sleep,
@@ -41,6 +45,12 @@ pub fn client(words: &[String]) {
             Some(("raw", _)) => say(b"READY=1\xff\xfe"),
             Some(("long", _)) => say(&vec![b'x'; 6000]),
             Some(("listen", name)) => deposits(&path, name),
+            Some(("keep", text)) => keep(&path, text),
+            Some(("barrier", _)) => barrier(&path),
+            Some(("passed", file)) => {
+                let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+                std::fs::write(file, names).unwrap();
+            }
             Some(("fork", _)) => {
                 let child = std::process::Command::new("/bin/sleep")
                     .arg("1000")
@@ -81,6 +91,35 @@ fn deposits(path: &str, name: &str) {
     socket.connect(path).unwrap();
     let text = format!("FDSTORE=1\nFDNAME={name}");
     platform::socket::send(&socket, text.as_bytes(), &[opened.as_fd()]).unwrap();
+}
+
+/// Deposits a socket: `NAME`, `NAME,FDPOLL=0`; `NAME,gone` is one whose other side is closed, `NAME,twice`
+/// comes twice.
+fn keep(path: &str, text: &str) {
+    use std::os::fd::AsFd;
+    let (name, how) = text.split_once(',').unwrap_or((text, ""));
+    let (ours, theirs) = platform::socket::pair().unwrap();
+    let socket = UnixDatagram::unbound().unwrap();
+    socket.connect(path).unwrap();
+    let said = format!("FDSTORE=1\nFDNAME={name}\n{how}");
+    for _ in 0..1 + u8::from(how == "twice") {
+        platform::socket::send(&socket, said.as_bytes(), &[ours.as_fd()]).unwrap();
+    }
+    if how != "gone" && how != "FDPOLL=0" {
+        std::mem::forget(theirs);
+    }
+}
+
+/// Waits until everything said so far is done.
+fn barrier(path: &str) {
+    use std::os::fd::AsFd;
+    let (reader, writer) = platform::fd::pipe().unwrap();
+    let socket = UnixDatagram::unbound().unwrap();
+    socket.connect(path).unwrap();
+    platform::socket::send(&socket, b"BARRIER=1", &[writer.as_fd()]).unwrap();
+    drop(writer);
+    platform::fd::set_nonblocking(&reader, false).unwrap();
+    assert_eq!(platform::fd::read(&reader, &mut [0; 1]).unwrap(), 0);
 }
 
 fn says(words: &str) -> String {
@@ -251,4 +290,107 @@ fn deposit(rig: &mut Rig) {
     assert_eq!(rig.kept_services(), 1);
     assert_eq!(rig.stop("a.service"), Outcome::Done);
     rig.until("it is dropped", |rig| rig.kept_services() == 0);
+}
+
+/// Removed by name; gone when the other side is, unless `FDPOLL=0`; never more than allowed, never
+/// the same twice; and in the order of their numbers in the next instance.
+fn deposits_by_name(rig: &mut Rig) {
+    let words = "passed:@D/names keep:a keep:b keep:c,twice FDSTOREREMOVE=1,FDNAME=b keep:d,gone keep:e,FDPOLL=0 \
+                 keep:f keep:g barrier: READY=1 sleep";
+    rig.load(
+        "a.service",
+        &format!("FileDescriptorStoreMax=5\nRestart=always\n{}", says(words)),
+    );
+    rig.helper();
+    assert_eq!(rig.start("a.service"), Outcome::Done, "{:?}", rig.logs);
+    rig.until("the one without another side is gone", |rig| {
+        rig.kept_services() == 4 || rig.kept_services() == 5
+    });
+    let before = rig.kept_services();
+    rig.kill_helper();
+    rig.helper();
+    let main = rig.reports["a.service"].main.unwrap();
+    platform::process::kill(main.into(), 9).unwrap();
+    rig.is("a.service", ActiveState::Failed);
+    // Nobody holds the other sides any more but of e, which is not looked at.
+    rig.until("those whose service died are gone", |rig| {
+        rig.kept_services() == 1
+    });
+    assert!(before > 1);
+    assert_eq!(rig.start("a.service"), Outcome::Done);
+    rig.reads("names", "e");
+}
+
+fn deposits_preserved(rig: &mut Rig) {
+    for (preserve, kept) in [("no", 0), ("restart", 0), ("yes", 1)] {
+        let unit = format!("{preserve}.service");
+        let text = format!(
+            "FileDescriptorStoreMax=5\nFileDescriptorStorePreserve={preserve}\n{}",
+            says("keep:e,FDPOLL=0 barrier: READY=1 sleep")
+        );
+        rig.load(&unit, &text);
+        if !rig.has_helper() {
+            rig.helper();
+        }
+        assert_eq!(rig.start(&unit), Outcome::Done, "{:?}", rig.logs);
+        assert_eq!(rig.kept_services(), 1, "the barrier was lifted too early");
+        assert_eq!(rig.stop(&unit), Outcome::Done);
+        assert!(rig.within(5_000_000, |rig| rig.kept_services() == kept));
+    }
+    rig.send(
+        units::wire::helper::ToHelper::Unload {
+            unit: "yes.service".into(),
+        },
+        None,
+    );
+    rig.until("a unit that is forgotten keeps nothing", |rig| {
+        rig.kept_services() == 0
+    });
+}
+
+/// The barrier is lifted, people are told, and the next instance does not get it.
+fn deposit_refused(rig: &mut Rig) {
+    let text = says("passed:@D/names keep:e,FDPOLL=0 barrier: READY=1 sleep");
+    rig.load(
+        "a.service",
+        &format!("FileDescriptorStoreMax=5\nRestart=always\n{text}"),
+    );
+    rig.full = true;
+    rig.helper();
+    assert_eq!(rig.start("a.service"), Outcome::Done, "{:?}", rig.logs);
+    assert!(
+        rig.logs.iter().any(|line| line.contains("no room")),
+        "{:?}",
+        rig.logs
+    );
+    let main = rig.reports["a.service"].main.unwrap();
+    platform::process::kill(main.into(), 9).unwrap();
+    rig.is("a.service", ActiveState::Failed);
+    assert_eq!(rig.start("a.service"), Outcome::Done);
+    rig.reads("names", "");
+}
+
+/// The helper dies with what was said on record and still in the socket: it counts, and counts once.
+fn read_again(rig: &mut Rig) {
+    let text = says("keep:e,FDPOLL=0 READY=1,STATUS=up sleep");
+    rig.load("a.service", &format!("FileDescriptorStoreMax=5\n{text}"));
+    let faulty = rig.transport() == super::rig::Transport::Process;
+    if faulty {
+        rig.fault = Some("notified".into());
+    }
+    rig.helper();
+    let seq = rig.command("a.service", Verb::Start);
+    if faulty {
+        rig.until("the helper dies", |rig| !rig.has_helper());
+        rig.fault = None;
+        rig.helper();
+    }
+    assert_eq!(
+        rig.outcome("a.service", seq),
+        Outcome::Done,
+        "{:?}",
+        rig.logs
+    );
+    assert_eq!(rig.reports["a.service"].status, "up");
+    assert_eq!(rig.kept_services(), 1);
 }

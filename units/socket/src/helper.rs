@@ -1,0 +1,624 @@
+//! The helper of type `socket`: all socket units, and what comes from outside.
+//!
+//! Each message changes one unit's record, stores it, and then acts: see the model in the library.
+//! Nothing here waits.
+
+use crate::config::{self, Config};
+use crate::record::{Record, State};
+use platform::clock;
+use platform::poll::{Interest, Ready};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use units::runtime::{Context, Message, UnitType, hash128, kind};
+use units::state::{Micros, Outcome, ProcId, Report};
+use units::wire::helper::{
+    Command, FromHelper, HelperConfig, Label, Severity, Sockets as Offer, Triggered, UnitSource,
+    Verb,
+};
+
+/// Kind and version of a unit's record in the journal.
+const RECORD: u16 = 1;
+const VERSION: u16 = 1;
+
+/// systemd's words for how it went wrong.
+const RESOURCES: &str = "resources";
+const TRIGGER_LIMIT: &str = "trigger-limit-hit";
+
+/// One listener on its way into our hands.
+#[derive(Debug)]
+enum Slot {
+    /// init was asked for it.
+    Asked,
+    /// It was made, and init was asked to keep it.
+    Made(OwnedFd),
+    /// In init's keeping, and open here.
+    Here(OwnedFd),
+}
+
+/// One unit.
+#[derive(Debug)]
+struct Unit {
+    record: Record,
+    config: Option<Config>,
+    /// Why it cannot be started, if its last configuration was not good.
+    broken: String,
+    slots: Vec<Slot>,
+    /// For tokens; never given twice.
+    number: u32,
+    /// What it triggers is up, or on its way.
+    served: bool,
+    /// Its listeners are in the poller.
+    watched: bool,
+}
+
+/// All socket units.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    units: Vec<Unit>,
+    last_number: u32,
+    strict: bool,
+    adopted: bool,
+    /// The journal is full, and it was said.
+    full: bool,
+}
+
+fn key(unit: &str) -> u64 {
+    u128::from_be_bytes(hash128(unit.as_bytes())) as u64
+}
+
+fn label(unit: &str, index: u16) -> Label {
+    Label {
+        kind: kind::SOCKET_UNIT,
+        hash: hash128(unit.as_bytes()),
+        index,
+    }
+}
+
+impl Unit {
+    fn new(name: &str, number: u32) -> Self {
+        Self {
+            record: Record {
+                unit: name.into(),
+                ..Record::default()
+            },
+            config: None,
+            broken: String::new(),
+            slots: Vec::new(),
+            number,
+            served: false,
+            watched: false,
+        }
+    }
+
+    fn token(&self, index: usize) -> u64 {
+        u64::from(self.number) << 8 | index as u64
+    }
+
+    fn is_blank(&self) -> bool {
+        self.record.state == State::Dead && self.record.seq == 0
+    }
+
+    fn is_complete(&self) -> bool {
+        !self.slots.is_empty() && self.slots.iter().all(|slot| matches!(slot, Slot::Here(_)))
+    }
+
+    fn enter(&mut self, state: State) {
+        self.record.state = state;
+        self.record.since = clock::now();
+    }
+
+    fn report(&self) -> Report {
+        let record = &self.record;
+        let sub = match record.state {
+            State::Dead => "dead",
+            State::Opening => "start-pre",
+            State::Listening if self.served => "running",
+            State::Listening => "listening",
+            State::Failed => "failed",
+        };
+        let result = match record.why.as_str() {
+            "" => "success",
+            why => why,
+        };
+        Report {
+            unit: record.unit.clone(),
+            invocation: record.invocation,
+            seq: record.seq,
+            outcome: record.outcome,
+            active: record.state.active(),
+            sub: sub.into(),
+            result: result.into(),
+            detail: record.detail.clone(),
+            status: match record.state {
+                State::Listening => ["Listening on ", &record.places].concat(),
+                _ => String::new(),
+            },
+            since: record.since,
+            ..Report::default()
+        }
+    }
+
+    fn offer(&self, count: u16) -> FromHelper {
+        FromHelper::Offer(Offer {
+            from: self.record.unit.clone(),
+            to: self.record.to.clone(),
+            name: self.record.name.clone(),
+            count,
+        })
+    }
+
+    /// Asks init for every listener. What it does not have is made.
+    fn ask(&mut self, ctx: &mut Context<'_>) {
+        self.slots.clear();
+        for index in 0..self.record.count {
+            self.slots.push(Slot::Asked);
+            ctx.fetch(label(&self.record.unit, index));
+        }
+    }
+
+    /// Waits for something to come in while nothing serves, and only then.
+    fn look(&mut self, ctx: &mut Context<'_>) {
+        let wanted = self.record.state == State::Listening && !self.served && self.is_complete();
+        if wanted == self.watched {
+            return;
+        }
+        self.watched = wanted;
+        for (index, slot) in self.slots.iter().enumerate() {
+            let Slot::Here(fd) = slot else { continue };
+            let done = if wanted {
+                ctx.watch(fd, self.token(index), Interest::READ)
+            } else {
+                ctx.unwatch(fd)
+            };
+            if let Err(error) = done {
+                let text = format!("it cannot be seen when something comes in: {error}");
+                ctx.log(3, &self.record.unit, text);
+            }
+        }
+    }
+
+    /// Lets everything go: nobody can connect any more. To be called with the record stored, and
+    /// again if what it tells init may have been lost.
+    fn release(&mut self, ctx: &mut Context<'_>) {
+        self.look(ctx);
+        self.slots.clear();
+        for index in 0..self.record.count {
+            ctx.send(FromHelper::Drop {
+                label: label(&self.record.unit, index),
+            });
+        }
+        ctx.send(self.offer(0));
+        for path in &self.record.paths {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// The listener was not kept, or what was kept is another: makes it.
+    fn make(&self, index: usize, ctx: &mut Context<'_>) -> Result<OwnedFd, String> {
+        let config = self.config.as_ref();
+        let listener = config.and_then(|config| config.listeners.get(index));
+        let (Some(config), Some(listener)) = (config, listener) else {
+            return Err("a listener is lost, and its file does not describe it any more".into());
+        };
+        let unit = &self.record.unit;
+        let mut warn = |text| ctx.log(4, unit, text);
+        let made = listener
+            .open(config, &mut warn)
+            .and_then(|fd| Ok((fd.try_clone()?, fd)));
+        match made {
+            Ok((copy, fd)) => {
+                ctx.keep(label(unit, index as u16), copy);
+                Ok(fd)
+            }
+            Err(error) => Err(format!("cannot listen on {}: {error}", listener.describe())),
+        }
+    }
+
+    /// One more trigger; whether that is too many.
+    fn count_trigger(&mut self) -> bool {
+        let (interval, burst) = self.config.as_ref().map_or((0, 0), |config| config.limit);
+        if interval == 0 || burst == 0 {
+            return false;
+        }
+        let now = clock::now();
+        let (since, count) = &mut self.record.triggers;
+        if now.saturating_sub(*since) >= interval {
+            (*since, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        *count > burst
+    }
+}
+
+impl Sockets {
+    fn find(&mut self, what: impl Fn(&Unit) -> bool) -> Option<&mut Unit> {
+        self.units.iter_mut().find(|unit| what(unit))
+    }
+
+    fn entry(&mut self, name: &str) -> &mut Unit {
+        let known = self.units.iter().position(|unit| unit.record.unit == name);
+        let at = known.unwrap_or_else(|| {
+            self.last_number += 1;
+            self.units.push(Unit::new(name, self.last_number));
+            self.units.len() - 1
+        });
+        // It is there: found, or just added.
+        #[allow(clippy::indexing_slicing)]
+        &mut self.units[at]
+    }
+
+    /// Stores the record of a unit.
+    fn record(&mut self, ctx: &mut Context<'_>, name: &str) {
+        let Some(unit) = self.find(|unit| unit.record.unit == name) else {
+            return;
+        };
+        let stored = if unit.is_blank() {
+            ctx.journal.records.delete(RECORD, key(name));
+            true
+        } else {
+            let bytes = postcard::to_allocvec(&unit.record).unwrap_or_default();
+            let put = ctx.journal.records.put(RECORD, VERSION, key(name), &bytes);
+            put.is_ok()
+        };
+        if !stored && !self.full {
+            let text = "the journal is full: what happens from now on is not remembered across a \
+                restart of the socket helper";
+            ctx.log(3, "", text.into());
+        }
+        self.full = !stored;
+    }
+
+    /// Stores the record and tells the manager.
+    fn tell(&mut self, ctx: &mut Context<'_>, name: &str) {
+        self.record(ctx, name);
+        if let Some(unit) = self.find(|unit| unit.record.unit == name) {
+            ctx.send(FromHelper::Report(unit.report()));
+        }
+    }
+
+    fn load(&mut self, ctx: &mut Context<'_>, source: &UnitSource) {
+        let Some(reading) = config::read(source, self.strict) else {
+            return;
+        };
+        let bad = reading
+            .findings
+            .iter()
+            .find(|f| f.severity == Severity::Error);
+        let broken = bad.map_or(String::new(), |found| {
+            let file = source.files.get(usize::from(found.file));
+            let file = file.map_or("", String::as_str);
+            format!("{file}:{}: {}", found.line, found.text)
+        });
+        let unit = self.entry(&source.unit);
+        if broken.is_empty() {
+            unit.config = Some(reading.config);
+        }
+        unit.broken = broken;
+        ctx.send(FromHelper::Loaded {
+            unit: source.unit.clone(),
+            findings: reading.findings,
+            implied: reading.implied,
+            can_reload: false,
+        });
+    }
+
+    fn unload(&mut self, ctx: &mut Context<'_>, name: &str) {
+        let Some(unit) = self.find(|unit| unit.record.unit == name) else {
+            return;
+        };
+        if unit.record.state.is_down() {
+            if unit.record.count > 0 {
+                unit.release(ctx);
+            }
+            ctx.journal.records.delete(RECORD, key(name));
+            self.units.retain(|unit| unit.record.unit != name);
+        }
+    }
+
+    fn command(&mut self, ctx: &mut Context<'_>, command: &Command) {
+        let unit = self.entry(&command.unit);
+        if let Verb::Kill { .. } = command.verb {
+            return ctx.log(5, &command.unit, "it has no process to be signalled".into());
+        }
+        if command.seq <= unit.record.seq {
+            return ctx.send(FromHelper::Report(unit.report()));
+        }
+        unit.record.seq = command.seq;
+        match command.verb {
+            Verb::Start => self.start(ctx, command),
+            Verb::Stop => {
+                let was_up = !unit.record.state.is_down();
+                if was_up {
+                    unit.enter(State::Dead);
+                }
+                unit.record.outcome = Outcome::Done;
+                self.record(ctx, &command.unit);
+                if was_up {
+                    self.entry(&command.unit).release(ctx);
+                }
+                self.tell(ctx, &command.unit);
+            }
+            Verb::ResetFailed => {
+                if unit.record.state == State::Failed {
+                    unit.enter(State::Dead);
+                    unit.record.why.clear();
+                    unit.record.detail.clear();
+                }
+                unit.record.outcome = Outcome::Done;
+                self.tell(ctx, &command.unit);
+            }
+            Verb::Reload | Verb::Kill { .. } => {
+                unit.record.outcome = Outcome::Failed;
+                self.tell(ctx, &command.unit);
+            }
+        }
+    }
+
+    fn start(&mut self, ctx: &mut Context<'_>, command: &Command) {
+        let unit = self.entry(&command.unit);
+        if !unit.record.state.is_down() {
+            if unit.record.state == State::Listening {
+                unit.record.outcome = Outcome::Done;
+            }
+            return self.tell(ctx, &command.unit);
+        }
+        let left = unit.record.count;
+        let record = &mut unit.record;
+        record.invocation = command.invocation;
+        record.outcome = Outcome::Pending;
+        record.why.clear();
+        record.detail.clear();
+        record.triggers = (0, 0);
+        let Some(config) = unit.config.as_ref().filter(|_| unit.broken.is_empty()) else {
+            let why = match unit.broken.as_str() {
+                "" => "the socket helper was not told its configuration".into(),
+                broken => broken.into(),
+            };
+            return self.fail(ctx, &command.unit, RESOURCES, why);
+        };
+        record.to.clone_from(&config.to);
+        record.name.clone_from(&config.name);
+        record.paths = config.removed();
+        let places: Vec<String> = config.listeners.iter().map(|l| l.describe()).collect();
+        record.places = places.join(", ");
+        record.count = config.listeners.len() as u16;
+        if unit.served {
+            let why = format!("{} is already active: stop it first", unit.record.to);
+            return self.fail(ctx, &command.unit, RESOURCES, why);
+        }
+        unit.enter(State::Opening);
+        self.tell(ctx, &command.unit);
+        let unit = self.entry(&command.unit);
+        // More were left by an earlier configuration than there are now.
+        for index in unit.record.count..left {
+            ctx.send(FromHelper::Drop {
+                label: label(&command.unit, index),
+            });
+        }
+        unit.ask(ctx);
+    }
+
+    /// It goes down, and not as it should.
+    fn fail(&mut self, ctx: &mut Context<'_>, name: &str, why: &str, detail: String) {
+        let unit = self.entry(name);
+        let had = !unit.record.state.is_down();
+        unit.enter(State::Failed);
+        unit.record.why = why.into();
+        unit.record.detail = detail;
+        if unit.record.outcome == Outcome::Pending {
+            unit.record.outcome = Outcome::Failed;
+        }
+        self.record(ctx, name);
+        if had {
+            self.entry(name).release(ctx);
+        }
+        self.tell(ctx, name);
+    }
+
+    /// init has answered about a listener.
+    fn answered(&mut self, ctx: &mut Context<'_>, about: Label, answer: Answer) {
+        let index = usize::from(about.index);
+        let found = self.find(|unit| {
+            about == label(&unit.record.unit, about.index) && index < unit.slots.len()
+        });
+        let Some(unit) = found else { return };
+        let name = unit.record.unit.clone();
+        let slot = unit.slots.get_mut(index);
+        let taken = slot.map(|slot| std::mem::replace(slot, Slot::Asked));
+        let next = match (taken, answer) {
+            (Some(Slot::Asked), Answer::Have(fd)) if unit.accepts(index, &fd) => Ok(Slot::Here(fd)),
+            (Some(Slot::Asked), Answer::Have(_) | Answer::Nothing) => {
+                if unit.record.state == State::Listening {
+                    ctx.log(3, &name, "a listener was lost and is made anew".into());
+                }
+                unit.make(index, ctx).map(Slot::Made)
+            }
+            (Some(Slot::Made(fd)), Answer::Kept) => Ok(Slot::Here(fd)),
+            (Some(Slot::Made(_)), Answer::Refused(why)) => {
+                Err(format!("init does not keep what it listens on: {why}"))
+            }
+            (Some(slot), _) => Ok(slot),
+            (None, _) => return,
+        };
+        match next {
+            Ok(next) => {
+                if let Some(slot) = unit.slots.get_mut(index) {
+                    *slot = next;
+                }
+                self.settle(ctx, &name);
+            }
+            Err(why) => self.fail(ctx, &name, RESOURCES, why),
+        }
+    }
+
+    /// If everything is in init's keeping, it is up.
+    fn settle(&mut self, ctx: &mut Context<'_>, name: &str) {
+        let unit = self.entry(name);
+        if !unit.is_complete() {
+            return;
+        }
+        let offer = unit.offer(unit.record.count);
+        if unit.record.state == State::Opening {
+            if let Err(why) = unit.config.as_ref().map_or(Ok(()), make_links) {
+                return self.fail(ctx, name, RESOURCES, why);
+            }
+            unit.enter(State::Listening);
+            unit.record.outcome = Outcome::Done;
+            ctx.send(offer);
+            self.tell(ctx, name);
+        } else {
+            ctx.send(offer);
+        }
+        self.entry(name).look(ctx);
+    }
+
+    fn triggered(&mut self, ctx: &mut Context<'_>, name: &str, state: Triggered) {
+        let Some(unit) = self.find(|unit| unit.record.unit == name) else {
+            return;
+        };
+        let served = state == Triggered::Up;
+        if let (Triggered::Refused(why), State::Listening) = (state, unit.record.state) {
+            unit.served = false;
+            let text = [&unit.record.to, " cannot be started: ", &why].concat();
+            let why = match why.as_str() {
+                "service-start-limit-hit" => &why,
+                _ => RESOURCES,
+            };
+            return self.fail(ctx, name, why, text);
+        }
+        if std::mem::replace(&mut unit.served, served) != served {
+            unit.look(ctx);
+            if unit.record.state == State::Listening {
+                ctx.send(FromHelper::Report(unit.report()));
+            }
+        }
+    }
+
+    /// Something has come in.
+    fn incoming(&mut self, ctx: &mut Context<'_>, number: u32) {
+        let found = self.find(|unit| unit.number == number && unit.watched);
+        let Some(unit) = found else { return };
+        let name = unit.record.unit.clone();
+        if unit.count_trigger() {
+            let why = "it was triggered more often than TriggerLimitBurst= allows".into();
+            return self.fail(ctx, &name, TRIGGER_LIMIT, why);
+        }
+        unit.served = true;
+        unit.look(ctx);
+        ctx.send(FromHelper::Trigger { unit: name.clone() });
+        self.tell(ctx, &name);
+    }
+
+    /// All units are loaded: takes over what an earlier process left, and tells the manager all.
+    fn sync(&mut self, ctx: &mut Context<'_>) {
+        if !std::mem::replace(&mut self.adopted, true) {
+            let left: Vec<Record> = ctx
+                .journal
+                .records
+                .records_of(RECORD)
+                .filter_map(|stored| {
+                    let (record, _) = postcard::take_from_bytes::<Record>(&stored.payload).ok()?;
+                    // The key is a hash: the name in the record is what counts.
+                    (key(&record.unit) == stored.key).then_some(record)
+                })
+                .collect();
+            for record in left {
+                let unit = self.entry(&record.unit);
+                unit.record = record;
+                if !unit.record.state.is_down() {
+                    unit.ask(ctx);
+                }
+            }
+        }
+        for unit in &mut self.units {
+            if unit.is_blank() {
+                continue;
+            }
+            if unit.record.state.is_down() {
+                // The last manager may have died before it passed this on.
+                unit.release(ctx);
+            } else if unit.is_complete() {
+                ctx.send(unit.offer(unit.record.count));
+            }
+            ctx.send(FromHelper::Report(unit.report()));
+        }
+    }
+}
+
+/// What init says about a listener.
+enum Answer {
+    Have(OwnedFd),
+    Nothing,
+    Kept,
+    Refused(String),
+}
+
+impl Unit {
+    /// Whether a descriptor that init kept is the listener: at a start it must be what the file
+    /// describes, afterwards it is what it is.
+    fn accepts(&self, index: usize, fd: &OwnedFd) -> bool {
+        let listener = self.config.as_ref().and_then(|c| c.listeners.get(index));
+        match (self.record.state, listener) {
+            (State::Opening, Some(listener)) => listener.is(fd),
+            (state, _) => state == State::Listening,
+        }
+    }
+}
+
+fn make_links(config: &Config) -> Result<(), String> {
+    let Some(target) = config.listeners.iter().find_map(|l| l.path()) else {
+        return Ok(());
+    };
+    for link in &config.links {
+        let link = Path::new(link);
+        if std::fs::symlink_metadata(link).is_ok_and(|found| found.is_symlink()) {
+            let _ = std::fs::remove_file(link);
+        }
+        std::os::unix::fs::symlink(target, link)
+            .map_err(|error| format!("the link {} cannot be made: {error}", link.display()))?;
+    }
+    Ok(())
+}
+
+impl UnitType for Sockets {
+    fn name(&self) -> &'static str {
+        "socket"
+    }
+
+    /// What the journal holds is taken over at the first `Sync`: not before the configuration of the
+    /// units is there.
+    fn adopt(&mut self, _: &mut Context<'_>) {}
+
+    fn welcome(&mut self, config: &HelperConfig, _: &mut Context<'_>) {
+        self.strict = config.strict;
+    }
+
+    fn message(&mut self, message: Message, ctx: &mut Context<'_>) {
+        match message {
+            Message::Load(source) => self.load(ctx, &source),
+            Message::Unload(unit) => self.unload(ctx, &unit),
+            Message::Sync => self.sync(ctx),
+            Message::Command(command) => self.command(ctx, &command),
+            Message::Triggered(unit, state) => self.triggered(ctx, &unit, state),
+            Message::Kept(label) => self.answered(ctx, label, Answer::Kept),
+            Message::NotKept(label, why) => self.answered(ctx, label, Answer::Refused(why)),
+            Message::Fetched(label, fd) => self.answered(ctx, label, Answer::Have(fd)),
+            Message::NotFound(label) => self.answered(ctx, label, Answer::Nothing),
+            Message::Sockets(_) => {}
+        }
+    }
+
+    /// It has no processes.
+    fn exited(&mut self, _: ProcId, _: i32, _: &mut Context<'_>) {}
+
+    fn ready(&mut self, ready: Ready, ctx: &mut Context<'_>) {
+        self.incoming(ctx, (ready.token >> 8) as u32);
+    }
+
+    fn tick(&mut self, _: Micros, _: &mut Context<'_>) {}
+
+    /// Nothing is ever owed.
+    fn deadline(&self) -> Option<Micros> {
+        None
+    }
+}
