@@ -8,7 +8,6 @@
 use crate::args::{Options, Verb};
 use crate::style::{Cell, Paint, table};
 use crate::{Fault, Run, exit, is_pattern, jobs, json, unit_name};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use unit_files::config::Config;
 use unit_files::install::{Change, Error, Installer, Outcome, State};
@@ -55,7 +54,7 @@ struct Place {
 impl Place {
     fn of(options: &Options) -> Self {
         let root = PathBuf::from(options.root.as_deref().unwrap_or("/"));
-        let path = Config::read(&root).unit_path;
+        let path = Config::read(&root).search_path();
         Self { root, path }
     }
 
@@ -74,24 +73,6 @@ impl Place {
             has_type: |kind| kind == "service",
         })
     }
-
-    /// Directories of the path where they are.
-    fn directories(&self) -> impl Iterator<Item = PathBuf> {
-        self.path
-            .iter()
-            .map(|dir| self.root.join(dir.strip_prefix("/").unwrap_or(dir)))
-    }
-
-    /// Names of all unit files, sorted.
-    fn names(&self) -> BTreeSet<UnitName> {
-        self.directories()
-            .filter_map(|dir| std::fs::read_dir(dir).ok())
-            .flatten()
-            .flatten()
-            .filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()))
-            .filter_map(|entry| UnitName::new(entry.file_name().to_str()?).ok())
-            .collect()
-    }
 }
 
 fn names(words: &[String]) -> Result<Vec<UnitName>, Fault> {
@@ -101,7 +82,7 @@ fn names(words: &[String]) -> Result<Vec<UnitName>, Fault> {
         .collect()
 }
 
-/// `enable`, `disable`, `reenable`, `preset`, `mask`, `unmask`.
+/// `enable`, `disable`, `reenable`, `preset`, `preset-all`, `mask`, `unmask`.
 fn change(run: &mut Run<'_, '_>, verb: Verb, words: &[String]) -> Result<i32, Fault> {
     let options = run.options;
     let (paths, words): (Vec<_>, Vec<_>) = words
@@ -127,11 +108,11 @@ fn change(run: &mut Run<'_, '_>, verb: Verb, words: &[String]) -> Result<i32, Fa
         Verb::Disable => installer.disable(&units),
         Verb::Reenable => installer.reenable(&units),
         Verb::Preset => installer.preset(&units),
+        Verb::PresetAll => installer.preset_all(options.preset_mode),
         Verb::Mask => installer.mask(&units),
         _ => installer.unmask(&units),
     })?;
-    outcome.changes.extend(done.changes);
-    outcome.notes.extend(done.notes);
+    outcome.add(done);
     report(run, &outcome);
     tell_manager(run);
     let job = match verb {
@@ -220,7 +201,8 @@ fn list(run: &mut Run<'_, '_>, patterns: &[String]) -> Result<i32, Fault> {
         typed && named
     };
     let states: Vec<(String, &str)> = place
-        .names()
+        .loader(place.path.clone())
+        .unit_names()
         .iter()
         .filter(|name| chosen(name))
         .map(|name| (name.as_str().to_owned(), installer.state(name).as_str()))

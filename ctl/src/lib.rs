@@ -249,6 +249,7 @@ fn dispatch(parsed: &Parsed, screen: &mut Screen<'_>) -> Result<i32, Fault> {
         | Verb::Mask
         | Verb::Unmask
         | Verb::Preset
+        | Verb::PresetAll
         | Verb::GetDefault
         | Verb::SetDefault
         | Verb::Verify => files::command(&mut run, parsed.verb, words),

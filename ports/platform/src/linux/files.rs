@@ -103,6 +103,12 @@ pub fn read_file(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     }
 }
 
+/// Major and minor number of the device a path's file system is on.
+pub fn device_of(path: &Path) -> io::Result<(u32, u32)> {
+    let dev = std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(path)?);
+    Ok((libc::major(dev) as u32, libc::minor(dev) as u32))
+}
+
 /// Makes an empty file that was not there before; `AlreadyExists` if it was.
 pub fn create_new(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;

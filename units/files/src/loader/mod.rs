@@ -19,7 +19,7 @@ pub(crate) mod index;
 
 use defaults::Peek;
 use index::{Found, Index, Sub, below};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -159,6 +159,11 @@ impl Loader {
             machine: &self.machine,
         }
         .failed(conditions)
+    }
+
+    /// Every name in the unit path that is a unit's, sorted.
+    pub fn unit_names(&self) -> BTreeSet<UnitName> {
+        self.index.unit_names()
     }
 
     /// What is known of the machine the units are for.
@@ -397,6 +402,11 @@ fn place(
     }
     defaults::place_in_slice(spec, asked);
     Ok(())
+}
+
+/// Whether the file system a path lies on is read-only.
+pub(crate) fn is_read_only(path: &Path) -> bool {
+    host::is_read_only(path).unwrap_or(false)
 }
 
 /// The text of a unit's files, one after another, each under a line `# path`: what `cat` shows.
