@@ -150,7 +150,7 @@ pub const COMMANDS: &[Command] = &[
     cmd("unmask", Verb::Unmask, (1, MANY), "UNIT…", "allow again"),
     cmd("get-default", Verb::GetDefault, (0, 0), "", "the target that boots"),
     cmd("set-default", Verb::SetDefault, (1, 1), "TARGET", "boot another target"),
-    cmd("verify", Verb::Verify, (1, MANY), "FILE|UNIT…", "check unit files, without a manager"),
+    cmd("verify", Verb::Verify, (0, MANY), "[FILE|UNIT…]", "find what is wrong in unit files, without a manager"),
     cmd("daemon-reload", Verb::DaemonReload, (0, 0), "", "read the unit files again"),
     cmd("daemon-reexec", Verb::Reexec, (0, 0), "", "replace the manager by the installed one"),
     cmd("reexec", Verb::Reexec, (0, 0), "", ""),

@@ -26,6 +26,7 @@ mod query;
 mod status;
 mod style;
 mod tree;
+mod verify;
 
 pub use style::Style;
 
