@@ -75,7 +75,7 @@ fn a_tree_without_faults_says_nothing() {
 #[test]
 fn everything_wrong_is_found_at_once_with_file_and_line() {
     let root = Root::new();
-    root.unit("value", "After=x", "TimeoutStartSec=soon\nFrobnicate=yes\n");
+    root.unit("value", "Requires=x", "TimeoutStartSec=soon\nFrobnicate=yes\n");
     root.unit("need", "Requires=gone.service\nWants=lost.service", "");
     root.write(
         &format!("{UNITS}/prog.service"),
@@ -91,7 +91,7 @@ fn everything_wrong_is_found_at_once_with_file_and_line() {
     let out = run.out;
     for part in [
         "/header.service:1: error: found “[Service”",
-        "/value.service:2: error: After=: found “x”",
+        "/value.service:2: error: Requires=: found “x”",
         "/value.service:5: error: TimeoutStartSec=: ",
         "/value.service:6: warning: unknown name “Frobnicate”",
         "/need.service: error: Requires=gone.service: there is no such unit",

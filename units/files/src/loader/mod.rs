@@ -353,7 +353,14 @@ fn own_entries(spec: &UnitSpec, file: &UnitFile, findings: &mut Vec<Finding>) ->
     let closed = own.is_some() || matches!(unit_type, "target" | "device");
     let mut entries = Vec::new();
     let mut strange: Vec<&str> = Vec::new();
-    for entry in file.entries().filter(|e| !spec::reads(e.section, e.key)) {
+    for entry in file.entries() {
+        if spec::reads(entry.section, entry.key) {
+            // What a service without commands is for: its type has to know.
+            if unit_type == "service" && entry.key == "SuccessAction" {
+                entries.push(entry.to_raw());
+            }
+            continue;
+        }
         if !closed || own == Some(entry.section) {
             if entry.key.starts_with("X-") || (closed && entry.key == "Slice") {
                 continue;

@@ -29,6 +29,10 @@ use units::value::exec::Command;
 use units::value::specifier::Facts;
 use units::wire::helper::{Finding, HelperConfig, Implied, RawEntry, Severity, UnitSource};
 
+/// A directive of `[Unit]` that comes with a service's own: without any command it is what the
+/// service is for.
+const SUCCESS_ACTION: &str = "SuccessAction";
+
 /// A service as configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
@@ -172,7 +176,7 @@ impl Draft<'_> {
     /// Takes one entry; what is to be said about it, if anything.
     fn take(&mut self, entry: &RawEntry) -> Option<(Severity, String)> {
         let (section, key) = (entry.section.as_str(), entry.key.as_str());
-        if section.starts_with("X-") || key.starts_with("X-") {
+        if section.starts_with("X-") || key.starts_with("X-") || key == SUCCESS_ACTION {
             return None;
         }
         let value = entry.value.trim();
