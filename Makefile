@@ -3,7 +3,7 @@
 # The work is done by small scripts that can be run by hand as well:
 #   ports/toolchain/   setup, cross, dist, fetch-deb, size, licences
 #   rootfs/            build-image
-#   qemu-tests/        boot (QEMU), suite (all tests)
+#   qemu-tests/        boot (QEMU), suite (all tests), corpus/run
 
 ARCHES := x86_64 aarch64 armv7 riscv64
 ARCH   ?= x86_64
@@ -62,6 +62,9 @@ test-all: setup ## the same, and the long ones
 qemu-test: rootfs ## boot tests of ARCH in QEMU; SCENARIO= for some of them
 	@qemu-tests/boot test $(ARCH) $(SCENARIO)
 
+corpus: ## verify the unit files of 400 Debian packages, beside systemd-analyze (fetches 110 MB once)
+	@qemu-tests/corpus/run
+
 lint: ## formatting, clippy, licences
 	cargo fmt --all -- --check
 	cargo clippy --workspace --exclude init --all-targets -- -D warnings
@@ -77,5 +80,5 @@ bench: dist/x86_64/.built target/image/x86_64.cpio ## boot, restart, recovery an
 clean: ## remove what was built (not the fetched packages)
 	rm -rf target dist
 
-.PHONY: help setup build dist rootfs run test test-all qemu-test lint size bench clean
+.PHONY: help corpus setup build dist rootfs run test test-all qemu-test lint size bench clean
 .DELETE_ON_ERROR:

@@ -3,12 +3,12 @@
 _sctl() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} word command=
     local options='--all --failed --type= --state= --property= --value --reverse --after --before
-        --no-block --job-mode= --signal= --kill-whom= --now --runtime --root= --force --json --quiet
+        --no-block --job-mode= --signal= --kill-whom= --now --runtime --preset-mode= --root= --force --json --quiet
         --full --plain --no-legend --colour= --socket= --timeout= --help --version'
     local commands='status list-units list-jobs list-dependencies list-unit-files show cat is-active
         is-failed is-enabled is-system-running start stop restart try-restart reload
         reload-or-restart try-reload-or-restart isolate kill reset-failed cancel enable disable
-        reenable preset mask unmask get-default set-default verify daemon-reload daemon-reexec
+        reenable preset preset-all mask unmask get-default set-default verify daemon-reload daemon-reexec
         default rescue emergency poweroff reboot halt kexec help version'
 
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do

@@ -10,7 +10,7 @@ end
 set -l about_units status show list-dependencies is-active is-failed start stop restart try-restart \
     reload reload-or-restart try-reload-or-restart isolate kill reset-failed
 set -l about_files enable disable reenable preset mask unmask is-enabled cat
-set -l alone list-units list-jobs list-unit-files is-system-running cancel get-default set-default \
+set -l alone preset-all list-units list-jobs list-unit-files is-system-running cancel get-default set-default \
     verify daemon-reload daemon-reexec default rescue emergency poweroff reboot halt kexec help version
 
 complete -c sctl -f
@@ -30,6 +30,7 @@ complete -c sctl -s s -l signal -x -a 'TERM HUP INT KILL USR1 USR2 STOP CONT'
 complete -c sctl -l kill-whom -x -a 'all main control'
 complete -c sctl -l now -d 'Start or stop as well'
 complete -c sctl -l runtime -d 'Until the next boot only'
+complete -c sctl -l preset-mode -x -a 'full enable-only disable-only'
 complete -c sctl -l root -r -d 'Work on the installation below this directory'
 complete -c sctl -s f -l force -d 'Go through with it'
 complete -c sctl -l json -d 'JSON'

@@ -6,6 +6,7 @@
 
 use crate::Fault;
 use std::ffi::OsString;
+use unit_files::install::PresetMode;
 use units::state::{JobMode, JobVerb, Whom};
 use units::wire::control::ShutdownKind;
 
@@ -52,6 +53,8 @@ pub enum Verb {
     Unmask,
     /// As the presets say.
     Preset,
+    /// The same for everything.
+    PresetAll,
     /// Which target boots.
     GetDefault,
     /// Boot this target.
@@ -142,11 +145,12 @@ pub const COMMANDS: &[Command] = &[
     cmd("disable", Verb::Disable, (1, MANY), "UNIT…", "not any more (--now: and stop)"),
     cmd("reenable", Verb::Reenable, (1, MANY), "UNIT…", "disable, then enable"),
     cmd("preset", Verb::Preset, (1, MANY), "UNIT…", "enable or disable as the presets say"),
+    cmd("preset-all", Verb::PresetAll, (0, 0), "", "the same for every unit file (--preset-mode)"),
     cmd("mask", Verb::Mask, (1, MANY), "UNIT…", "forbid to start (--now: and stop)"),
     cmd("unmask", Verb::Unmask, (1, MANY), "UNIT…", "allow again"),
     cmd("get-default", Verb::GetDefault, (0, 0), "", "the target that boots"),
     cmd("set-default", Verb::SetDefault, (1, 1), "TARGET", "boot another target"),
-    cmd("verify", Verb::Verify, (1, MANY), "FILE|UNIT…", "check unit files, without a manager"),
+    cmd("verify", Verb::Verify, (0, MANY), "[FILE|UNIT…]", "find what is wrong in unit files, without a manager"),
     cmd("daemon-reload", Verb::DaemonReload, (0, 0), "", "read the unit files again"),
     cmd("daemon-reexec", Verb::Reexec, (0, 0), "", "replace the manager by the installed one"),
     cmd("reexec", Verb::Reexec, (0, 0), "", ""),
@@ -238,6 +242,8 @@ pub struct Options {
     pub colour: Colour,
     /// Edges to follow.
     pub edges: Edges,
+    /// What `preset-all` may do.
+    pub preset_mode: PresetMode,
 }
 
 /// A command line, understood.
@@ -404,6 +410,7 @@ fn option_with_value(
         "socket" => o.socket = Some(value(parser)?),
         "signal" => o.signal = Some(value(parser)?),
         "kill-whom" | "kill-who" => o.whom = whom(&value(parser)?)?,
+        "preset-mode" => o.preset_mode = preset_mode(&value(parser)?)?,
         "job-mode" => o.mode = job_mode(&value(parser)?)?,
         "timeout" => {
             let given = value(parser)?;
@@ -455,6 +462,19 @@ fn whom(given: &str) -> Result<Whom, Fault> {
         _ => {
             return Err(Fault::usage(format!(
                 "--kill-whom={given}: expected all, main or control"
+            )));
+        }
+    })
+}
+
+fn preset_mode(given: &str) -> Result<PresetMode, Fault> {
+    Ok(match given {
+        "full" => PresetMode::Full,
+        "enable-only" => PresetMode::EnableOnly,
+        "disable-only" => PresetMode::DisableOnly,
+        _ => {
+            return Err(Fault::usage(format!(
+                "--preset-mode={given}: expected full, enable-only or disable-only"
             )));
         }
     })

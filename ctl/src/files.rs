@@ -8,18 +8,15 @@
 use crate::args::{Options, Verb};
 use crate::style::{Cell, Paint, table};
 use crate::{Fault, Run, exit, is_pattern, jobs, json, unit_name};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use unit_files::config::Config;
 use unit_files::install::{Change, Error, Installer, Outcome, State};
 use unit_files::loader::{self, Loader, Settings};
-use units::file::describe;
 use units::glob;
 use units::name::UnitName;
 use units::spec::StartLimit;
 use units::state::JobVerb;
 use units::wire::control::Request;
-use units::wire::helper::{Severity, UnitSource};
 
 /// The link that names the target to boot.
 const DEFAULT: &str = "default.target";
@@ -32,7 +29,7 @@ pub fn command(run: &mut Run<'_, '_>, verb: Verb, words: &[String]) -> Result<i3
         Verb::IsEnabled => is_enabled(run, words),
         Verb::GetDefault => get_default(run),
         Verb::SetDefault => set_default(run, words),
-        Verb::Verify => verify(run, words),
+        Verb::Verify => crate::verify::command(run, words),
         _ => change(run, verb, words),
     }
 }
@@ -47,15 +44,18 @@ pub fn state_for_status(options: &Options, unit: &str) -> String {
 }
 
 /// A root and its unit path.
-struct Place {
-    root: PathBuf,
-    path: Vec<PathBuf>,
+pub struct Place {
+    /// `/`, or what `--root` says.
+    pub root: PathBuf,
+    /// Directories as seen below the root, the strongest first.
+    pub path: Vec<PathBuf>,
 }
 
 impl Place {
-    fn of(options: &Options) -> Self {
+    /// That of the command line.
+    pub fn of(options: &Options) -> Self {
         let root = PathBuf::from(options.root.as_deref().unwrap_or("/"));
-        let path = Config::read(&root).unit_path;
+        let path = Config::read(&root).search_path();
         Self { root, path }
     }
 
@@ -65,7 +65,19 @@ impl Place {
             .force(options.force)
     }
 
-    fn loader(&self, path: Vec<PathBuf>) -> Loader {
+    /// Whether there is a helper for units of this type; of a root without helpers (a build that is
+    /// not finished, an installation of somebody else's) those that come with this program count.
+    pub fn has_helper(&self, unit_type: &str) -> bool {
+        let helpers = self.root.join("usr/lib/sysmaster/helpers");
+        if helpers.is_dir() {
+            helpers.join(unit_type).exists() || helpers.join(unit_type).is_symlink()
+        } else {
+            unit_type == "service"
+        }
+    }
+
+    /// Reads units by this path.
+    pub fn loader(&self, path: Vec<PathBuf>) -> Loader {
         Loader::new(Settings {
             root: self.root.clone(),
             unit_path: path,
@@ -73,24 +85,6 @@ impl Place {
             start_limit: StartLimit::default(),
             has_type: |kind| kind == "service",
         })
-    }
-
-    /// Directories of the path where they are.
-    fn directories(&self) -> impl Iterator<Item = PathBuf> {
-        self.path
-            .iter()
-            .map(|dir| self.root.join(dir.strip_prefix("/").unwrap_or(dir)))
-    }
-
-    /// Names of all unit files, sorted.
-    fn names(&self) -> BTreeSet<UnitName> {
-        self.directories()
-            .filter_map(|dir| std::fs::read_dir(dir).ok())
-            .flatten()
-            .flatten()
-            .filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()))
-            .filter_map(|entry| UnitName::new(entry.file_name().to_str()?).ok())
-            .collect()
     }
 }
 
@@ -101,7 +95,7 @@ fn names(words: &[String]) -> Result<Vec<UnitName>, Fault> {
         .collect()
 }
 
-/// `enable`, `disable`, `reenable`, `preset`, `mask`, `unmask`.
+/// `enable`, `disable`, `reenable`, `preset`, `preset-all`, `mask`, `unmask`.
 fn change(run: &mut Run<'_, '_>, verb: Verb, words: &[String]) -> Result<i32, Fault> {
     let options = run.options;
     let (paths, words): (Vec<_>, Vec<_>) = words
@@ -127,11 +121,11 @@ fn change(run: &mut Run<'_, '_>, verb: Verb, words: &[String]) -> Result<i32, Fa
         Verb::Disable => installer.disable(&units),
         Verb::Reenable => installer.reenable(&units),
         Verb::Preset => installer.preset(&units),
+        Verb::PresetAll => installer.preset_all(options.preset_mode),
         Verb::Mask => installer.mask(&units),
         _ => installer.unmask(&units),
     })?;
-    outcome.changes.extend(done.changes);
-    outcome.notes.extend(done.notes);
+    outcome.add(done);
     report(run, &outcome);
     tell_manager(run);
     let job = match verb {
@@ -220,7 +214,8 @@ fn list(run: &mut Run<'_, '_>, patterns: &[String]) -> Result<i32, Fault> {
         typed && named
     };
     let states: Vec<(String, &str)> = place
-        .names()
+        .loader(place.path.clone())
+        .unit_names()
         .iter()
         .filter(|name| chosen(name))
         .map(|name| (name.as_str().to_owned(), installer.state(name).as_str()))
@@ -331,85 +326,4 @@ fn set_default(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Fault> {
     report(run, &outcome);
     tell_manager(run);
     Ok(exit::OK)
-}
-
-/// `verify`: loads units as the manager and their type would, and shows every finding.
-fn verify(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Fault> {
-    let place = Place::of(run.options);
-    let mut findings = Vec::new();
-    let mut errors = 0;
-    for word in words {
-        let file = word.contains('/');
-        let (name, path) = if file {
-            by_file(&place, word)?
-        } else {
-            (word.clone(), place.path.clone())
-        };
-        let name = UnitName::mangle(&name).map_err(|error| Fault::usage(error.to_string()))?;
-        let loaded = place.loader(path).load(&name);
-        if !loaded.spec.load.is_loaded() && loaded.findings.is_empty() {
-            errors += 1;
-            findings.push(format!("{name}: {}", loaded.spec.load.reason()));
-        }
-        let files = loaded.files();
-        let mut all = loaded.findings.clone();
-        if name.unit_type() == "service" {
-            let source = UnitSource {
-                unit: name.as_str().to_owned(),
-                files: files.clone(),
-                entries: loaded.entries.clone(),
-                description: loaded.spec.description.clone(),
-                cgroup: String::new(),
-            };
-            all.extend(unit_service::config::read(&source, &Default::default()).findings);
-        }
-        errors += all
-            .iter()
-            .filter(|finding| finding.severity == Severity::Error)
-            .count();
-        for line in all.iter().map(|finding| describe(finding, &files)) {
-            if !findings.contains(&line) {
-                findings.push(line);
-            }
-        }
-    }
-    if run.options.json {
-        run.print(&json::verified(errors == 0, &findings));
-    } else {
-        for line in &findings {
-            run.print(&format!("{line}\n"));
-        }
-    }
-    Ok(if errors == 0 { exit::OK } else { exit::FAILURE })
-}
-
-/// Name and unit path for a file given by its path: its own directory goes first.
-fn by_file(place: &Place, word: &str) -> Result<(String, Vec<PathBuf>), Fault> {
-    let full =
-        std::path::absolute(word).map_err(|error| Fault::failed(format!("{word}: {error}")))?;
-    if !full.exists() {
-        return Err(Fault::new(
-            exit::NOT_INSTALLED,
-            format!("{word}: there is no such file"),
-        ));
-    }
-    let name = full
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or("")
-        .to_owned();
-    // Paths of the unit path begin at the root that is worked on.
-    let directory = full.parent().unwrap_or(Path::new("/"));
-    let directory = match directory.strip_prefix(&place.root) {
-        Ok(below) => Path::new("/").join(below),
-        Err(_) => {
-            return Err(Fault::usage(format!(
-                "{word} is not below {}",
-                place.root.display()
-            )));
-        }
-    };
-    let mut path = vec![directory];
-    path.extend(place.path.iter().cloned());
-    Ok((name, path))
 }

@@ -27,6 +27,7 @@ const OPTIONS: &str = "
      --kill-whom=WHOM  kill: all, main or control
      --now             enable, disable, mask: start or stop as well
      --runtime         enable, mask: until the next boot only
+     --preset-mode=MODE preset-all: full, enable-only or disable-only
      --root=DIR        work on the installation below DIR
   -f --force           go through with it
      --json            JSON, one value on one line

@@ -5,6 +5,7 @@
 //! carry systemd's names where systemd has the same thing.
 
 use crate::Fault;
+use crate::verify::{Level, Problem};
 use serde_json::{Map, Value};
 use units::state::{ActiveState, Exit, JobResult, JobVerb};
 use units::wire::control::{JobLine, ManagerInfo, UnitDetail, UnitLine};
@@ -220,9 +221,26 @@ pub fn changes(changes: &[(&str, Option<&str>)], notes: &[String]) -> String {
 }
 
 /// Findings in unit files.
-pub fn verified(good: bool, findings: &[String]) -> String {
+pub fn verified(units: usize, problems: &[Problem]) -> String {
+    let count = |level| problems.iter().filter(|p| p.level == level).count() as u64;
+    let findings: Vec<Value> = problems
+        .iter()
+        .map(|problem| {
+            object(&mut [
+                ("level", problem.level.as_str().json()),
+                ("kind", problem.kind.as_str().json()),
+                ("unit", problem.unit.json()),
+                ("file", problem.file.json()),
+                ("line", problem.line.json()),
+                ("text", problem.text.json()),
+            ])
+        })
+        .collect();
     line_of(&object(&mut [
-        ("good", good.json()),
+        ("good", (count(Level::Error) == 0).json()),
+        ("units", (units as u64).json()),
+        ("errors", count(Level::Error).json()),
+        ("warnings", count(Level::Warning).json()),
         ("findings", findings.json()),
     ]))
 }

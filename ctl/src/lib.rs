@@ -26,6 +26,7 @@ mod query;
 mod status;
 mod style;
 mod tree;
+mod verify;
 
 pub use style::Style;
 
@@ -249,6 +250,7 @@ fn dispatch(parsed: &Parsed, screen: &mut Screen<'_>) -> Result<i32, Fault> {
         | Verb::Mask
         | Verb::Unmask
         | Verb::Preset
+        | Verb::PresetAll
         | Verb::GetDefault
         | Verb::SetDefault
         | Verb::Verify => files::command(&mut run, parsed.verb, words),

@@ -5,7 +5,8 @@
 //! its job waits for, when the next restart is due, which directives of its files are not carried
 //! out, and its processes.
 
-use crate::style::{Paint, paint_of, span, stamp};
+use crate::style::{Paint, paint_of, span, stamp, wrap};
+use crate::verify::directive;
 use crate::{Fault, Run, exit, files, jobs, json, processes, query};
 use std::fmt::Write;
 use units::state::{ActiveState, Exit};
@@ -235,7 +236,7 @@ impl Page<'_, '_, '_> {
             let text = format!("{} does not hold", detail.condition);
             self.fact("condition", Paint::Busy, &text);
         }
-        self.facts("ignored", Paint::Busy, &detail.unsupported);
+        self.facts("ignored", Paint::Busy, &self.ignored(&detail.unsupported));
         let rest: Vec<String> = facts
             .findings
             .iter()
@@ -243,6 +244,29 @@ impl Page<'_, '_, '_> {
             .cloned()
             .collect();
         self.facts("findings", Paint::Busy, &rest);
+    }
+
+    /// What is not carried out, by file: the names alone, over as many lines as they need.
+    fn ignored(&self, unsupported: &[String]) -> Vec<String> {
+        let mut files: Vec<(&str, Vec<&str>)> = Vec::new();
+        for text in unsupported {
+            let (place, rest) = text.split_once(": ").unwrap_or(("", text));
+            let file = place.rsplit_once(':').map_or(place, |(file, _)| file);
+            let name = directive(rest);
+            match files.iter_mut().find(|(known, _)| *known == file) {
+                Some((_, names)) if names.contains(&name) => {}
+                Some((_, names)) => names.push(name),
+                None => files.push((file, vec![name])),
+            }
+        }
+        let width = self.run.screen.style.width.unwrap_or(100).max(40) - INDENT;
+        let mut lines = Vec::new();
+        for (file, names) in files {
+            lines.push(format!("in {file} (`sctl verify` names the lines):"));
+            let names = wrap(&names.join(" "), 0, width);
+            lines.extend(names.lines().map(str::to_owned));
+        }
+        lines
     }
 
     fn plans(&mut self, facts: &Facts<'_>) {

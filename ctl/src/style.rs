@@ -126,6 +126,24 @@ pub fn shorten_end(text: &str, width: usize, ellipsis: &str) -> String {
     short
 }
 
+/// Words over as many lines as they need, each begun by `indent` spaces and ended.
+pub fn wrap(text: &str, indent: usize, width: usize) -> String {
+    let mut out = String::new();
+    let mut used = 0;
+    for word in text.split(' ') {
+        if used > 0 && used + 1 + columns(word) > width {
+            out.push('\n');
+            used = 0;
+        }
+        let gap = if used == 0 { indent } else { 1 };
+        out.extend(std::iter::repeat_n(' ', gap));
+        out.push_str(word);
+        used += gap + columns(word);
+    }
+    out.push('\n');
+    out
+}
+
 /// At most `width` columns, the middle left out: the ends of a unit name say most.
 pub fn shorten_middle(text: &str, width: usize, ellipsis: &str) -> String {
     let length = columns(text);

@@ -190,20 +190,3 @@ fn the_default_target() {
     assert_eq!(root.sctl(&["get-default"]).out, "multi-user.target\n");
     assert_eq!(root.sctl(&["set-default", "web.service"]).code, 1);
 }
-
-#[test]
-fn verify_names_file_and_line() {
-    let root = Root::new();
-    assert_eq!(root.sctl(&["verify", "web", "multi-user.target"]).out, "");
-    root.file(
-        "usr/lib/sysmaster/system/bad.service",
-        "[Unit]\nBefore=/\n[Service]\nExecStart=relative\nTimeoutStartSec=soon\nFrobnicate=yes\n",
-    );
-    let run = root.sctl(&["verify", "bad"]);
-    assert_eq!(run.code, 1);
-    for part in ["bad.service:5: ", "soon", "bad.service:6: ", "Frobnicate"] {
-        assert!(run.out.contains(part), "{part}: {}", run.out);
-    }
-    let path = root.0.join("usr/lib/sysmaster/system/web.service");
-    assert_eq!(root.sctl(&["verify", path.to_str().unwrap()]).code, 0);
-}

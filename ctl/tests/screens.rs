@@ -95,7 +95,8 @@ fn a_unit_that_has_failed() {
   file      /usr/lib/sysmaster/system/bad.service
   result    exit-code: main process ended with exit status 203
   because   ExecStart=/usr/bin/bad (step EXEC): No such file or directory
-  ignored   /usr/lib/sysmaster/system/bad.service:9: ProtectHome= is not carried out
+  ignored   in /usr/lib/sysmaster/system/bad.service (`sctl verify` names the lines):
+            ProtectHome=
   restarts  restarted 5 times by itself
 "
     );

@@ -279,7 +279,7 @@ impl Manager {
         for finding in std::mem::take(&mut self.config.findings) {
             self.log(4, "", &finding);
         }
-        self.loader.reset(&self.config.unit_path);
+        self.loader.reset(&self.config.search_path());
         let names: Vec<UnitName> = self
             .engine
             .units()
@@ -299,18 +299,8 @@ impl Manager {
 
 /// Where a unit's processes belong below our cgroup root. The slice `a-b.slice` lies in `a.slice`.
 pub(crate) fn cgroup_of(spec: &UnitSpec) -> String {
-    let mut path = String::new();
-    if let Some(slice) = &spec.slice {
-        let stem = slice.stem();
-        for (at, _) in stem.match_indices('-').filter(|(at, _)| *at > 0) {
-            path.push_str(stem.get(..at).unwrap_or_default());
-            path.push_str(".slice/");
-        }
-        if stem != "-" {
-            path.push_str(slice.as_str());
-            path.push('/');
-        }
-    }
+    let slice = spec.slice.as_ref();
+    let mut path = slice.map(UnitName::slice_path).unwrap_or_default();
     path.push_str(spec.id.as_str());
     path
 }

@@ -21,10 +21,10 @@ type Refusal = (ErrorKind, String);
 impl Manager {
     /// Answers a request, or begins to.
     pub(crate) fn on_request(&mut self, serial: u32, request: Request) {
-        if let Err((kind, message)) = self.answer(serial, request) {
-            if let Some(client) = self.server.client(serial) {
-                client.refuse(kind, message);
-            }
+        if let Err((kind, message)) = self.answer(serial, request)
+            && let Some(client) = self.server.client(serial)
+        {
+            client.refuse(kind, message);
         }
     }
 
@@ -288,10 +288,10 @@ impl Manager {
             return;
         }
         let (kind, message) = rejection(reason);
-        if let Some(client) = self.server.redeem(ticket) {
-            if matches!(client.answer, Answer::Jobs(_)) {
-                client.refuse(kind, message);
-            }
+        if let Some(client) = self.server.redeem(ticket)
+            && matches!(client.answer, Answer::Jobs(_))
+        {
+            client.refuse(kind, message);
         }
     }
 

@@ -301,7 +301,7 @@ fn open_listeners(init: &mut InitLink, run: &Path, log: &mut Log) -> Listeners {
 fn loader_settings(config: &Config, root: &Path) -> Settings {
     Settings {
         root: root.to_owned(),
-        unit_path: config.unit_path.clone(),
+        unit_path: config.search_path(),
         strict: config.strict,
         start_limit: StartLimit {
             interval: config.start_limit_interval,

@@ -63,10 +63,10 @@ impl Engine {
 
     /// The record of the unit's job is to be written.
     pub(crate) fn touch_job(&mut self, unit: u32) {
-        if let Some(job) = self.arena.at(unit).job.as_mut() {
-            if !core::mem::replace(&mut job.dirty, true) {
-                self.outbox.jobs.push(unit);
-            }
+        if let Some(job) = self.arena.at(unit).job.as_mut()
+            && !core::mem::replace(&mut job.dirty, true)
+        {
+            self.outbox.jobs.push(unit);
         }
     }
 

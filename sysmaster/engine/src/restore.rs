@@ -137,10 +137,10 @@ impl Engine {
     fn drop_older(&mut self, unit: u32) {
         if let Some(old) = self.arena.at(unit).job.take() {
             self.jobs.swap_remove(old.place);
-            if let Some(&moved) = self.jobs.get(old.place) {
-                if let Some(moved) = self.arena.at(moved).job.as_mut() {
-                    moved.place = old.place;
-                }
+            if let Some(&moved) = self.jobs.get(old.place)
+                && let Some(moved) = self.arena.at(moved).job.as_mut()
+            {
+                moved.place = old.place;
             }
             let name = String::from(self.arena.name(unit));
             self.drop_record(&old.record(name), unit, "a later job replaces it");

@@ -45,10 +45,10 @@ impl Engine {
         self.count_order(unit, false);
         let job = self.arena.at(unit).job.take()?;
         self.jobs.swap_remove(job.place);
-        if let Some(&moved) = self.jobs.get(job.place) {
-            if let Some(moved) = self.arena.at(moved).job.as_mut() {
-                moved.place = job.place;
-            }
+        if let Some(&moved) = self.jobs.get(job.place)
+            && let Some(moved) = self.arena.at(moved).job.as_mut()
+        {
+            moved.place = job.place;
         }
         if job.phase != Phase::Waiting {
             self.busy -= 1;

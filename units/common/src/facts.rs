@@ -100,7 +100,8 @@ impl Facts for Machine {
                 let host = self.small("etc/machine-info");
                 let (fields, _) = crate::value::environ::file(&host);
                 let pretty = crate::value::environ::get(&fields, "PRETTY_HOSTNAME");
-                return Some(Cow::Owned(pretty.unwrap_or(&self.names().host).into()));
+                let short = self.names().host.split('.').next().unwrap_or("");
+                return Some(Cow::Owned(pretty.unwrap_or(short).into()));
             }
             'v' => &self.names().release,
             'a' => self.architecture(),

@@ -169,6 +169,23 @@ impl UnitName {
         self.parts().0
     }
 
+    /// Where a slice's control group lies below the root of ours, with a `/` behind it: `a-b.slice`
+    /// in `a.slice/a-b.slice/`; empty for `-.slice`.
+    pub fn slice_path(&self) -> String {
+        let stem = self.stem();
+        let mut path = String::new();
+        if stem == "-" {
+            return path;
+        }
+        for (at, _) in stem.match_indices('-').filter(|(at, _)| *at > 0) {
+            path.push_str(stem.get(..at).unwrap_or_default());
+            path.push_str(".slice/");
+        }
+        path.push_str(self.as_str());
+        path.push('/');
+        path
+    }
+
     /// What stands before `@`, or before the last dot where there is none.
     pub fn prefix(&self) -> &str {
         let stem = self.stem();

@@ -57,7 +57,8 @@ pub fn read(
 
 fn one(entry: &RawEntry, section: &str, take: &mut Take<'_>) -> Option<(Severity, String)> {
     let key = entry.key.as_str();
-    if entry.section.starts_with("X-") || key.starts_with("X-") {
+    // What comes along of `[Unit]` is the loader's to judge.
+    if entry.section.starts_with("X-") || key.starts_with("X-") || entry.section == "Unit" {
         return None;
     }
     let taken = if entry.section == section {

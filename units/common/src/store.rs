@@ -248,10 +248,10 @@ impl Store {
         let length = load(header, 1) as usize;
         let used = header.get(2)?.load(Acquire) as usize;
         let good = start >= HEADER
-            && start % 2 == 0
+            && start.is_multiple_of(2)
             && load(header, 0) == REGION_MAGIC
-            && length % 2 == 0
-            && used % 2 == 0
+            && length.is_multiple_of(2)
+            && used.is_multiple_of(2)
             && used >= REGION_HEADER
             && used <= length
             && start.checked_add(length)? <= words.len();
@@ -269,10 +269,8 @@ impl Store {
         while at < end && patience > 0 {
             match self.check_record(at, end, &mut patience) {
                 Some((words, kind, key, dead)) => {
-                    if !dead {
-                        if let Some(old) = self.index.insert((kind, key), at as u32) {
-                            self.mark_dead(old);
-                        }
+                    if !dead && let Some(old) = self.index.insert((kind, key), at as u32) {
+                        self.mark_dead(old);
                     }
                     was_good = true;
                     at += words;
@@ -454,10 +452,11 @@ impl Store {
         // Behind the active region there is always room after growing.
         let end = self.start + self.length;
         let bytes = (end + wanted) * 4;
-        if bytes <= self.max_length && self.memory.grow(bytes).is_ok() {
-            if let Some(space) = self.free_space(wanted) {
-                return Some(space);
-            }
+        if bytes <= self.max_length
+            && self.memory.grow(bytes).is_ok()
+            && let Some(space) = self.free_space(wanted)
+        {
+            return Some(space);
         }
         self.free_space(needed)
     }

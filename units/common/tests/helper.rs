@@ -344,10 +344,10 @@ impl World {
     /// Frames up to a report whose word begins like this; returns the word.
     fn report(&mut self, begin: &str) -> String {
         loop {
-            if let FromHelper::Report(report) = self.hear() {
-                if report.sub.starts_with(begin) {
-                    return report.sub;
-                }
+            if let FromHelper::Report(report) = self.hear()
+                && report.sub.starts_with(begin)
+            {
+                return report.sub;
             }
         }
     }

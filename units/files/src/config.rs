@@ -96,7 +96,27 @@ impl Default for Config {
     }
 }
 
+/// What generators write, from the strongest: read before everything else; after what administrators
+/// write; after everything else.
+pub const GENERATED: [&str; 3] = [
+    "/run/sysmaster/generator.early",
+    "/run/sysmaster/generator",
+    "/run/sysmaster/generator.late",
+];
+
 impl Config {
+    /// The directories searched for units, the strongest first: `UnitPath=` with those of the
+    /// generators. The middle one of these goes before the first directory below `/usr`.
+    pub fn search_path(&self) -> Vec<PathBuf> {
+        let [early, normal, late] = GENERATED.map(PathBuf::from);
+        let mut path = vec![early];
+        path.extend(self.unit_path.iter().cloned());
+        let vendor = path.iter().position(|dir| dir.starts_with("/usr"));
+        path.insert(vendor.unwrap_or(path.len()), normal);
+        path.push(late);
+        path
+    }
+
     /// Reads the settings below `root` (`/` on a running machine).
     pub fn read(root: &Path) -> Self {
         let mut config = Self::default();
@@ -326,6 +346,21 @@ mod tests {
         assert_eq!(config.unit_path, ["/a", "/b", "/c"].map(PathBuf::from));
         assert_eq!((config.log_level, config.show_status), (4, Some(false)));
         assert_eq!(config.shutdown_timeout, 3_600_000_000);
+    }
+
+    #[test]
+    fn generated_units_go_between_the_administrators_and_the_vendors() {
+        let mut config = Config::default();
+        let path = config.search_path();
+        let at = |dir: &str| path.iter().position(|p| *p == Path::new(dir)).unwrap();
+        assert_eq!(at("/run/sysmaster/generator.early"), 0);
+        assert_eq!(
+            at("/run/sysmaster/generator"),
+            1 + at("/run/sysmaster/system")
+        );
+        assert_eq!(at("/run/sysmaster/generator.late"), path.len() - 1);
+        config.unit_path = vec!["/etc/u".into()];
+        assert_eq!(config.search_path().len(), 4);
     }
 
     #[test]

@@ -3,11 +3,13 @@
 //! * [`config`]: the manager's settings.
 //! * [`loader`]: from a name to a unit: its file, drop-ins, links and what its type implies.
 //! * [`install`]: enabling, masking, presets: links in the configuration directory.
+//! * [`first_boot`]: whether an installation boots for the first time, and what is done then.
 //!
 //! The manager loads units with it; `sctl` works on files with it, on a build host too, where no
 //! manager runs. It reads and writes files and nothing else: it knows no unit's state, and keeps
 //! nothing but what it has read of the directories.
 
 pub mod config;
+pub mod first_boot;
 pub mod install;
 pub mod loader;

@@ -236,12 +236,12 @@ impl Services {
             for fd in fds {
                 self.deposit(ctx, at, said, fd);
             }
-        } else if said.barrier {
-            if let Some(service) = self.get_mut(at) {
-                let open = service.deposits.iter().any(|deposit| !deposit.safe);
-                // Closed at once if there is nothing to wait for.
-                service.barriers.extend(fds.into_iter().filter(|_| open));
-            }
+        } else if said.barrier
+            && let Some(service) = self.get_mut(at)
+        {
+            let open = service.deposits.iter().any(|deposit| !deposit.safe);
+            // Closed at once if there is nothing to wait for.
+            service.barriers.extend(fds.into_iter().filter(|_| open));
         }
     }
 

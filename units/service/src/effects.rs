@@ -184,10 +184,9 @@ impl Services {
             | SlotState::Started(own)
             | SlotState::Failed(own, _)
             | SlotState::Exited(own, _) = slots.state(slot)
+                && own.pid == proc.pid
             {
-                if own.pid == proc.pid {
-                    *proc = own;
-                }
+                *proc = own;
             }
         }
     }
@@ -242,13 +241,14 @@ impl Services {
             return Event::Signalled { left: false };
         };
         let number = i32::from(signal.number);
-        if signal.rest && number == signal::SIGKILL {
-            if let Some(populated) = service.kill_group(root) {
-                let named = service.run.main.is_some() || service.run.control.is_some();
-                return Event::Signalled {
-                    left: populated || named,
-                };
-            }
+        if signal.rest
+            && number == signal::SIGKILL
+            && let Some(populated) = service.kill_group(root)
+        {
+            let named = service.run.main.is_some() || service.run.control.is_some();
+            return Event::Signalled {
+                left: populated || named,
+            };
         }
         let mut numbers = vec![number];
         if number != signal::SIGKILL {

@@ -239,10 +239,10 @@ impl Services {
                 }
             }
         }
-        if let Some(service) = self.get_mut(at) {
-            if said.pat || state.watchdog.is_some() || state.ready {
-                service.pat = clock::now();
-            }
+        if let Some(service) = self.get_mut(at)
+            && (said.pat || state.watchdog.is_some() || state.ready)
+        {
+            service.pat = clock::now();
         }
         self.said_descriptors(ctx, at, &said, received.fds);
         if state != Notification::default() {

@@ -30,11 +30,11 @@ pub fn make_dir(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result
     let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
     let dir = sys::open(&c_path(path)?, flags, 0)?;
     let meta = stat_fd(dir.as_raw_fd())?;
-    if let Some((uid, gid)) = owner {
-        if (meta.st_uid, meta.st_gid) != (uid, gid) {
-            // SAFETY: an open descriptor and two numbers.
-            check(unsafe { libc::fchown(dir.as_raw_fd(), uid, gid) })?;
-        }
+    if let Some((uid, gid)) = owner
+        && (meta.st_uid, meta.st_gid) != (uid, gid)
+    {
+        // SAFETY: an open descriptor and two numbers.
+        check(unsafe { libc::fchown(dir.as_raw_fd(), uid, gid) })?;
     }
     // A new owner may have cleared mode bits, and the umask others.
     // SAFETY: an open descriptor and a number.
@@ -101,6 +101,12 @@ pub fn read_file(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
             bytes.resize((used * 2).max(1024).min(limit + 1), 0);
         }
     }
+}
+
+/// Major and minor number of the device a path's file system is on.
+pub fn device_of(path: &Path) -> io::Result<(u32, u32)> {
+    let dev = std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(path)?);
+    Ok((libc::major(dev) as u32, libc::minor(dev) as u32))
 }
 
 /// Makes an empty file that was not there before; `AlreadyExists` if it was.

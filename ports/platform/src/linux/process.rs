@@ -298,13 +298,14 @@ pub fn find(mut choose: impl FnMut(u32, &Status) -> bool) -> Vec<ProcId> {
         else {
             continue;
         };
-        if let Some(status) = status(pid) {
-            if !status.is_dead() && choose(pid, &status) {
-                found.push(ProcId {
-                    pid,
-                    start: status.start,
-                });
-            }
+        if let Some(status) = status(pid)
+            && !status.is_dead()
+            && choose(pid, &status)
+        {
+            found.push(ProcId {
+                pid,
+                start: status.start,
+            });
         }
     }
     found

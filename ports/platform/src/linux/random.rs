@@ -15,10 +15,10 @@ pub fn bits128() -> u128 {
             return u128::from_ne_bytes(bytes);
         }
     }
-    if let Ok(file) = sys::open(c"/dev/urandom", libc::O_RDONLY | libc::O_NOCTTY, 0) {
-        if matches!(fd::read(&file, &mut bytes), Ok(16)) {
-            return u128::from_ne_bytes(bytes);
-        }
+    if let Ok(file) = sys::open(c"/dev/urandom", libc::O_RDONLY | libc::O_NOCTTY, 0)
+        && matches!(fd::read(&file, &mut bytes), Ok(16))
+    {
+        return u128::from_ne_bytes(bytes);
     }
     weak()
 }

@@ -175,12 +175,12 @@ impl Transaction {
             let (mut effect, mut cause) = (job.effects, job.causes);
             while let Some(link) = self.links.get_mut(effect as usize) {
                 let (next, to) = (link.next_of_cause, link.effect);
-                if !core::mem::replace(&mut link.gone, true) {
-                    if let Some(job) = self.job_mut(to) {
-                        job.cause_count -= 1;
-                        if job.cause_count == 0 && !job.gone {
-                            self.orphans.push(to);
-                        }
+                if !core::mem::replace(&mut link.gone, true)
+                    && let Some(job) = self.job_mut(to)
+                {
+                    job.cause_count -= 1;
+                    if job.cause_count == 0 && !job.gone {
+                        self.orphans.push(to);
                     }
                 }
                 effect = next;

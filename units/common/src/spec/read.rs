@@ -143,7 +143,7 @@ impl Reading<'_> {
             Field::Description => self.description(entry),
             Field::Documentation => self.documentation(entry)?,
             Field::SourcePath => self.spec.source_path = self.path_or_nothing(entry)?,
-            Field::Dep(kind) => self.dependencies(kind, value)?,
+            Field::Dep(kind) => self.dependencies(kind, entry)?,
             Field::MountsFor(required) => self.mounts_for(required, value)?,
             Field::LimitInterval => self.spec.start_limit.interval = time::span(value)?,
             Field::LimitBurst => self.spec.start_limit.burst = value::unsigned32(value)?,
@@ -238,12 +238,26 @@ impl Reading<'_> {
     }
 
     /// An empty value of a dependency changes nothing, as in systemd: what a unit file requires
-    /// cannot be taken back by a drop-in.
-    fn dependencies(&mut self, kind: DepKind, value: &str) -> Result<(), ValueError> {
-        for word in Words::plain(value) {
+    /// cannot be taken back by a drop-in. What is no name of a unit is an error where the unit
+    /// cannot do without the other, else left out with a warning: real packages order themselves
+    /// after `udev` and before templates.
+    fn dependencies(&mut self, kind: DepKind, entry: &Entry<'_>) -> Result<(), ValueError> {
+        let must = matches!(
+            kind,
+            DepKind::Requires | DepKind::Requisite | DepKind::BindsTo
+        );
+        for word in Words::plain(entry.value) {
             let word = word?;
             let name = expand(&word, &self.spec.id, self.facts)?;
-            let name = dependency(&name, &self.spec.id)?;
+            let name = match dependency(&name, &self.spec.id) {
+                Ok(name) => name,
+                Err(error) if must => return Err(error),
+                Err(error) => {
+                    let text = format!("{}=: {error}; ignored", entry.key);
+                    self.findings.push(entry.finding(Severity::Warning, text));
+                    continue;
+                }
+            };
             if self.spec.deps.len() >= MAX_DEPS {
                 return Err(ValueError::new(
                     &word,
@@ -486,7 +500,7 @@ mod tests {
     fn bad_values_name_file_and_line() {
         for (line, part) in [
             ("Requires=no-type", "name of a unit"),
-            ("After=x@.service", "an instance"),
+            ("BindsTo=x@.service", "an instance"),
             ("DefaultDependencies=perhaps", "yes or no"),
             ("StartLimitIntervalSec=soon", "time span"),
             ("ConditionPathExists=etc/x", "absolute path"),
@@ -508,6 +522,16 @@ mod tests {
             assert!(reason.contains(part), "{reason}");
             assert_eq!(findings.len(), 1);
         }
+    }
+
+    #[test]
+    fn an_order_that_names_no_unit_is_left_out_with_a_warning() {
+        let text = "[Unit]\nAfter=udev b.service\nBefore=t@.service\nWants=x\n";
+        let (spec, findings) = load("a.service", text);
+        assert_eq!(spec.load, LoadState::Loaded);
+        assert_eq!(names(&spec, DepKind::After), ["b.service"]);
+        let lines: Vec<_> = findings.iter().map(|f| (f.severity, f.line)).collect();
+        assert_eq!(lines, [2, 3, 4].map(|line| (Severity::Warning, line)));
     }
 
     #[test]

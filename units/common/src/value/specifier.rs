@@ -11,11 +11,10 @@ use alloc::string::String;
 /// What is known beyond the unit's name.
 pub trait Facts {
     /// The text a specifier stands for: `H` host name, `m` machine id, `b` boot id, `v` kernel
-    /// release, `t` runtime directory, `S` state, `C` cache, `L` logs, `E` configuration, `T` and
-    /// `V` temporary directories, `u U g G h s` user, uid, group, gid, home, shell, `a`
+    /// release, `t` runtime directory, `S` state, `C` cache, `L` logs, `E` configuration, `D` shared
+    /// data, `T` and `V` temporary directories, `u U g G h s` user, uid, group, gid, home, shell, `a`
     /// architecture, `l` and `q` short and pretty host name, `o w B M W A` of os-release, `y Y`
-    /// unit file and its directory, `c r R` control groups, `d` credentials directory. `None` if
-    /// it is not known here.
+    /// unit file and its directory. `None` if it is not known here.
     fn fact(&self, specifier: char) -> Option<Cow<'_, str>>;
 }
 
@@ -29,6 +28,7 @@ impl Facts for SystemFacts {
             'S' => "/var/lib",
             'C' => "/var/cache",
             'L' => "/var/log",
+            'D' => "/usr/share",
             'E' => "/etc",
             'T' => "/tmp",
             'V' => "/var/tmp",
@@ -91,12 +91,10 @@ fn resolve<'a>(
         'I' => unescaped(unit.instance().unwrap_or("")),
         'j' => Ok(last(unit.prefix()).into()),
         'J' => unescaped(last(unit.prefix())),
-        'f' => match unit.instance() {
-            Some(part) => path_unescape(part),
-            None => path_unescape(unit.prefix()),
-        }
-        .map(Cow::Owned)
-        .map_err(|_| wrong("a name that is an escaped path, for %f")),
+        'f' => path_unescape(unit.instance().unwrap_or(unit.prefix()))
+            .map(Cow::Owned)
+            .map_err(|_| wrong("a name that is an escaped path, for %f")),
+        'd' => Ok(["/run/credentials/", unit.as_str()].concat().into()),
         _ => facts.fact(specifier).ok_or_else(|| {
             let found: String = ['%', specifier].into_iter().collect();
             ValueError::new(

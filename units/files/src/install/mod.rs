@@ -7,7 +7,7 @@
 //!   whomever, with those of `Also=`; directories that become empty go too.
 //! * `mask` links the name to `/dev/null`, `unmask` removes that link.
 //! * `link` makes a unit file outside of the unit path known.
-//! * `preset` enables or disables as the preset files say.
+//! * `preset` enables or disables as the preset files say, `preset-all` everything there is.
 //!
 //! The first directory of the unit path below `/etc` is written to, with `--runtime` the first
 //! below `/run`; links are removed from all below `/etc` (or `/run`), so that what a package's
@@ -19,6 +19,7 @@ mod preset;
 mod query;
 mod state;
 
+pub use preset::PresetMode;
 pub use state::{Change, Outcome, State};
 
 use crate::loader::index::{Found, Index, Sub, below};
@@ -154,9 +155,7 @@ impl Installer {
     /// Disables, then enables anew: after `[Install]` was changed.
     pub fn reenable(&self, names: &[UnitName]) -> Result<Outcome, Error> {
         let mut outcome = self.disable(names)?;
-        let enabled = self.enable(names)?;
-        outcome.changes.extend(enabled.changes);
-        outcome.notes.extend(enabled.notes);
+        outcome.add(self.enable(names)?);
         Ok(outcome)
     }
 

@@ -104,3 +104,11 @@ pub struct Outcome {
     /// What people should know: a unit without `[Install]`, an ignored line.
     pub notes: Vec<String>,
 }
+
+impl Outcome {
+    /// What another call did comes after.
+    pub fn add(&mut self, other: Self) {
+        self.changes.extend(other.changes);
+        self.notes.extend(other.notes);
+    }
+}

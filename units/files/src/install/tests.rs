@@ -241,3 +241,64 @@ fn presets() {
     );
     assert_eq!(state(&tree, "c.service"), "disabled");
 }
+
+#[test]
+fn preset_ignores_masks_and_names_instances() {
+    let tree = Tree::new();
+    for unit in ["a", "b", "c"] {
+        tree.write(&format!("usr/lib/u/{unit}.service"), SERVICE);
+    }
+    tree.write("usr/lib/u/t@.service", SERVICE);
+    tree.link("usr/lib/u/alias.service", "a.service");
+    enable(&tree, "b.service").unwrap();
+    tree.write(
+        "usr/lib/systemd/system-preset/50-x.preset",
+        "; a comment\n  # another\nignore b.service\nenable t@.service one two\ndisable c.*\n",
+    );
+    tree.write("usr/lib/systemd/system-preset/10-y.preset", "disable *\n");
+    tree.link("etc/systemd/system-preset/10-y.preset", "/dev/null");
+    let i = installer(&tree);
+    let done = i.preset(&["b.service", "c.service", "t@.service"].map(name));
+    let wants = "/etc/u/multi-user.target.wants/";
+    let made =
+        |unit: &str| format!("Created symlink {wants}{unit}.service → /usr/lib/u/t@.service.");
+    assert_eq!(lines(&done.unwrap()), [made("t@one"), made("t@two")]);
+    assert_eq!(state(&tree, "b.service"), "enabled");
+    assert!(
+        i.preset(&[name("alias.service")])
+            .unwrap_err()
+            .contains("a.service")
+    );
+    // An instance that is not listed has no rule.
+    assert_eq!(
+        i.preset(&[name("t@three.service")]).unwrap().changes.len(),
+        1
+    );
+}
+
+#[test]
+fn preset_all_in_its_three_modes() {
+    let tree = Tree::new();
+    for unit in ["on", "off"] {
+        tree.write(&format!("usr/lib/u/{unit}.service"), SERVICE);
+    }
+    tree.write("usr/lib/u/static.service", "[Service]\nX=1\n");
+    tree.write("usr/lib/u/bad.service", "[Install]\nWantedBy=no-unit\n");
+    tree.write("usr/lib/u/masked.service", "");
+    tree.write("etc/sysmaster/system-preset/1.preset", "disable off.*\n");
+    enable(&tree, "off.service").unwrap();
+    let all = |mode| installer(&tree).preset_all(mode).unwrap();
+    let done = all(PresetMode::EnableOnly);
+    assert_eq!(done.changes.len(), 1);
+    assert_eq!(done.notes.len(), 1, "{:?}", done.notes);
+    assert!(done.notes[0].contains("bad.service"));
+    assert_eq!(state(&tree, "off.service"), "enabled");
+    disable(&tree, "on.service");
+    assert_eq!(all(PresetMode::DisableOnly).changes.len(), 1);
+    assert_eq!(
+        (state(&tree, "on.service"), state(&tree, "off.service")),
+        ("disabled", "disabled")
+    );
+    enable(&tree, "off.service").unwrap();
+    assert_eq!(all(PresetMode::Full).changes.len(), 2);
+}

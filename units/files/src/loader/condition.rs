@@ -9,11 +9,13 @@
 
 use super::host;
 use super::index::below;
+use std::cmp::Ordering;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use units::facts::Machine;
 use units::glob;
+use units::name::UnitName;
 use units::spec::{Condition, ConditionKind as K};
 use units::value::words::Words;
 use units::value::{self, size};
@@ -61,13 +63,26 @@ impl World<'_> {
         match condition.kind {
             kind if kind.takes_path() => self.test_path(kind, param),
             K::KernelCommandLine => Ok(kernel_command_line(&host::command_line(), param)),
-            K::KernelVersion => version_list(&self.machine.names().release, param),
+            K::KernelVersion => each_word(param, |words, word| {
+                let kernel = &self.machine.names().release;
+                // The version may be a word of its own: `>= 5.10`.
+                match operator(word) {
+                    (Some(_), "") => {
+                        let version = words
+                            .next()
+                            .ok_or("expected a version behind the operator")?;
+                        Ok(compare_text(kernel, &[word, version].concat()))
+                    }
+                    (None, _) => Ok(glob::matches(word, kernel)),
+                    _ => Ok(compare_text(kernel, word)),
+                }
+            }),
             K::KernelModuleLoaded => Ok(self
                 .path("sys/module")
                 .join(param.replace('-', "_"))
                 .exists()),
             K::Virtualization => Ok(virtualization(param)),
-            K::Architecture => Ok(param == "native" || param == self.machine.architecture()),
+            K::Architecture => Ok(architecture(param, self.machine.architecture())),
             K::Host => Ok(self.host(param)),
             K::FirstBoot => flag(param, self.first_boot()),
             K::User => user(param),
@@ -81,7 +96,7 @@ impl World<'_> {
             K::Security => Ok(host::security(param)),
             K::Capability => host::capability(param).ok_or("no such capability is known"),
             K::OSRelease => self.os_release(param),
-            K::Firmware => Ok(host::firmware(param)),
+            K::Firmware => firmware(param),
             K::Credential => Ok(host::credential(param)),
             K::MemoryPressure | K::CPUPressure | K::IOPressure => pressure(condition.kind, param),
             _ => Err(NOT_HERE),
@@ -106,6 +121,7 @@ impl World<'_> {
             K::FileIsExecutable => {
                 meta().is_some_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
             }
+            K::PathIsEncrypted => host::is_encrypted(&path),
             K::NeedsUpdate => self.needs_update(&path),
             _ => return Err(NOT_HERE),
         })
@@ -149,12 +165,15 @@ impl World<'_> {
     }
 
     fn first_boot(&self) -> bool {
-        self.path("run/sysmaster/first-boot").exists()
-            || self.path("run/systemd/first-boot").exists()
+        override_by("systemd.condition_first_boot")
+            .unwrap_or_else(|| self.path(crate::first_boot::FLAG).exists())
     }
 
     /// `/etc` or `/var` is older than `/usr`.
     fn needs_update(&self, path: &Path) -> bool {
+        if let Some(said) = override_by("systemd.condition_needs_update") {
+            return said;
+        }
         if host::is_read_only(path).unwrap_or(false) {
             return false;
         }
@@ -166,23 +185,11 @@ impl World<'_> {
     }
 
     fn os_release(&self, param: &str) -> Result<bool, Unknown> {
-        for word in Words::plain(param) {
-            let word = word.map_err(|_| "its parameter cannot be read")?;
-            let at = word
-                .find(['=', '<', '>', '!', '$'])
-                .ok_or("expected FIELD=value")?;
+        each_word(param, |_, word| {
+            let at = word.find(SIGNS).ok_or("expected FIELD=value")?;
             let (field, rest) = word.split_at_checked(at).ok_or("expected FIELD=value")?;
-            let found = self.machine.os_release(field);
-            let holds = match rest.strip_prefix('=').filter(|v| !v.starts_with('=')) {
-                // A single “=” compares text.
-                Some(text) => found == text,
-                None => version_list(found, rest)?,
-            };
-            if !holds {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+            Ok(compare_text(self.machine.os_release(field), rest))
+        })
     }
 }
 
@@ -254,29 +261,56 @@ fn environment(param: &str) -> bool {
     }
 }
 
-/// What an operator lets through.
-type Test = fn(std::cmp::Ordering) -> bool;
+/// What operators begin with.
+const SIGNS: [char; 5] = ['=', '<', '>', '!', '$'];
+
+/// What an operator compares.
+#[derive(Clone, Copy)]
+enum Compare {
+    /// Shell patterns: the operators with `$`.
+    Pattern,
+    /// Text as it is: `=` and `!=`.
+    Text,
+    /// Versions, or numbers.
+    Order,
+}
+
+/// An operator: what it compares and which results it lets through.
+type Operator = (Compare, fn(Ordering) -> bool);
 
 /// The operator a comparison begins with, and what stands behind it.
-fn operator(text: &str) -> (Option<Test>, &str) {
-    use std::cmp::Ordering as O;
-    const LIST: [(&str, Test); 8] = [
-        ("<=", |o| o != O::Greater),
-        (">=", |o| o != O::Less),
-        ("!=", |o| o != O::Equal),
-        ("<>", |o| o != O::Equal),
-        ("==", |o| o == O::Equal),
-        ("<", |o| o == O::Less),
-        (">", |o| o == O::Greater),
-        ("=", |o| o == O::Equal),
+fn operator(text: &str) -> (Option<Operator>, &str) {
+    const LIST: [(&str, Operator); 10] = [
+        ("$=", (Compare::Pattern, Ordering::is_eq)),
+        ("!$=", (Compare::Pattern, Ordering::is_ne)),
+        ("<=", (Compare::Order, Ordering::is_le)),
+        (">=", (Compare::Order, Ordering::is_ge)),
+        ("!=", (Compare::Text, Ordering::is_ne)),
+        ("<>", (Compare::Order, Ordering::is_ne)),
+        ("==", (Compare::Order, Ordering::is_eq)),
+        ("<", (Compare::Order, Ordering::is_lt)),
+        (">", (Compare::Order, Ordering::is_gt)),
+        ("=", (Compare::Text, Ordering::is_eq)),
     ];
     let found = LIST
         .into_iter()
-        .find_map(|(sign, test)| Some((test, text.strip_prefix(sign)?)));
+        .find_map(|(sign, operator)| Some((operator, text.strip_prefix(sign)?)));
     match found {
-        Some((test, rest)) => (Some(test), rest.trim_start()),
+        Some((operator, rest)) => (Some(operator), rest.trim_start()),
         None => (None, text),
     }
+}
+
+/// Whether a text is as an operator and a value say; without operator it must be that value.
+fn compare_text(is: &str, comparison: &str) -> bool {
+    let (found, value) = operator(comparison);
+    let (compare, test) = found.unwrap_or((Compare::Text, Ordering::is_eq));
+    test(match compare {
+        // A pattern that matches is “equal”.
+        Compare::Pattern => glob::matches(value, is).cmp(&true),
+        Compare::Text => is.cmp(value),
+        Compare::Order => host::compare_versions(is, value),
+    })
 }
 
 fn compare_number(
@@ -284,37 +318,23 @@ fn compare_number(
     param: &str,
     read: impl Fn(&str) -> Option<u64>,
 ) -> Result<bool, Unknown> {
-    let (test, number) = operator(param);
+    let (found, number) = operator(param);
     let wanted = read(number).ok_or("expected a comparison with a number, as >=512")?;
     let is = is.ok_or("the kernel does not tell")?;
-    Ok(test.unwrap_or(|order| order != std::cmp::Ordering::Less)(
-        is.cmp(&wanted),
-    ))
+    let (_, test) = found.unwrap_or((Compare::Order, Ordering::is_ge));
+    Ok(test(is.cmp(&wanted)))
 }
 
-/// Comparisons of versions that must all hold: `>=5.10 <7`; one without operator is a pattern.
-fn version_list(is: &str, param: &str) -> Result<bool, Unknown> {
+/// Whether a test holds for every word of a parameter; it may take further words itself.
+fn each_word(
+    param: &str,
+    test: impl Fn(&mut std::slice::Iter<'_, String>, &str) -> Result<bool, Unknown>,
+) -> Result<bool, Unknown> {
     let words: Result<Vec<String>, _> = Words::plain(param).collect();
     let words = words.map_err(|_| "its parameter cannot be read")?;
-    let mut words = words.iter().map(String::as_str);
+    let mut words = words.iter();
     while let Some(word) = words.next() {
-        let (test, rest) = operator(word);
-        let holds = match test {
-            None => glob::matches(word, is),
-            Some(test) => {
-                // The version may be a word of its own: `>= 5.10`.
-                let version = if rest.is_empty() {
-                    words.next().unwrap_or("")
-                } else {
-                    rest
-                };
-                if version.is_empty() {
-                    return Err("expected a version behind the operator");
-                }
-                test(host::compare_versions(is, version))
-            }
-        };
-        if !holds {
+        if !test(&mut words, word)? {
             return Ok(false);
         }
     }
@@ -323,24 +343,89 @@ fn version_list(is: &str, param: &str) -> Result<bool, Unknown> {
 
 /// `[slice:]10%[/1min]`: true as long as there is no more pressure than that.
 fn pressure(kind: K, param: &str) -> Result<bool, Unknown> {
-    if param.contains(':') {
-        return Err("the pressure of a slice is not supported here");
-    }
+    let (slice, param) = match param.split_once(':') {
+        Some((slice, rest)) => (Some(slice.trim()), rest.trim()),
+        None => (None, param),
+    };
     let (limit, span) = param.split_once('/').unwrap_or((param, "5min"));
-    let limit = size::percent(limit).map_err(|_| "expected a percentage")?;
+    let limit = size::percent(limit.trim()).map_err(|_| "expected a percentage")?;
     let field = match value::time::span(span.trim()) {
         Ok(10_000_000) => "avg10=",
         Ok(60_000_000) => "avg60=",
         Ok(300_000_000) => "avg300=",
         _ => return Err("expected 10s, 1min or 5min"),
     };
-    let (file, line) = match kind {
-        K::MemoryPressure => ("memory", "full"),
-        K::CPUPressure => ("cpu", "some"),
-        _ => ("io", "full"),
+    let resource = match kind {
+        K::MemoryPressure => "memory",
+        K::CPUPressure => "cpu",
+        _ => "io",
+    };
+    let file = match slice {
+        None => format!("/proc/pressure/{resource}"),
+        Some(slice) => {
+            let slice = UnitName::new(slice)
+                .ok()
+                .filter(|name| name.unit_type() == "slice")
+                .ok_or("expected the name of a slice before the colon")?;
+            host::cgroup_file(&slice, &format!("{resource}.pressure"))
+        }
     };
     // Without pressure information there is nothing to be said against it.
-    Ok(host::pressure(file, line, field).is_none_or(|now| now <= limit))
+    Ok(host::pressure(&file, field).is_none_or(|now| now <= limit))
+}
+
+/// Whether the machine's architecture is this one; `native` is what we were compiled for.
+fn architecture(param: &str, machine: &str) -> bool {
+    let native = match std::env::consts::ARCH {
+        "x86_64" => "x86-64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    machine == if param == "native" { native } else { param }
+}
+
+/// `uefi`, `device-tree`, `device-tree-compatible(X)`, `smbios-field(FIELD OPERATOR VALUE)`.
+fn firmware(param: &str) -> Result<bool, Unknown> {
+    let inner = |name: &str| param.strip_prefix(name)?.strip_suffix(')');
+    if let Some(wanted) = inner("device-tree-compatible(") {
+        return Ok(host::device_tree_compatible(wanted));
+    }
+    if let Some(text) = inner("smbios-field(") {
+        let wrong = "expected smbios-field(FIELD OPERATOR VALUE)";
+        let (field, rest) = text
+            .find(SIGNS)
+            .and_then(|at| text.split_at_checked(at))
+            .ok_or(wrong)?;
+        let field = field.trim();
+        if field.is_empty() || field.contains('/') {
+            return Err(wrong);
+        }
+        // A machine without this field has none that compares.
+        let found = host::smbios(field);
+        return Ok(found.is_some_and(|found| compare_text(&found, rest.trim())));
+    }
+    match param {
+        "uefi" => Ok(Path::new("/sys/firmware/efi").exists()),
+        "device-tree" => Ok(Path::new("/sys/firmware/devicetree/base").exists()),
+        _ => Err("no such firmware is known"),
+    }
+}
+
+/// What a boolean option of the kernel's command line says; `None` if it is not there.
+fn override_by(option: &str) -> Option<bool> {
+    flag_of(&host::command_line(), option)
+}
+
+/// The last value of a boolean option; one without a value is a yes.
+pub(crate) fn flag_of(line: &str, option: &str) -> Option<bool> {
+    let words = line.split_ascii_whitespace().rev();
+    words
+        .filter_map(|word| word.strip_prefix(option))
+        .find_map(|rest| match rest.strip_prefix('=') {
+            None if rest.is_empty() => Some(true),
+            None => None,
+            Some(text) => value::boolean(text).ok(),
+        })
 }
 
 #[cfg(test)]
@@ -444,17 +529,21 @@ mod tests {
 
     #[test]
     fn versions_and_numbers() {
-        for (is, param, want) in [
+        for (is, comparison, want) in [
             ("6.12.48+deb13-amd64", ">=6.1", true),
-            ("6.12.48+deb13-amd64", ">=6.1 <6.12", false),
+            ("6.12.48+deb13-amd64", "<6.12", false),
             ("6.12.48", "< 6.100", true),
-            ("6.12.48", "6.*", true),
+            ("6.12.48", "$=6.*", true),
+            ("6.12.48", "!$=6.*", false),
             ("6.12.48", "!=6.12.48", false),
             ("5.10", "=5.10", true),
+            // “=” compares text, “==” versions.
+            ("5.10", "=5.010", false),
+            ("5.10", "==5.010", true),
+            ("5.10", "<>5.010", false),
         ] {
-            assert_eq!(version_list(is, param), Ok(want), "{is} {param}");
+            assert_eq!(compare_text(is, comparison), want, "{is} {comparison}");
         }
-        assert!(version_list("5", ">=").is_err());
         let n = |param| compare_number(Some(4), param, |t| t.parse().ok());
         assert_eq!(
             (n("4"), n(">4"), n("<= 4"), n("!=4")),

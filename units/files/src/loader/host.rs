@@ -14,8 +14,11 @@ fn small(path: &str) -> String {
         .unwrap_or_default()
 }
 
-/// The kernel's command line.
+/// The kernel's command line; in a container what its first process was called with.
 pub(super) fn command_line() -> String {
+    if container().is_some() {
+        return small("/proc/1/cmdline").replace('\0', " ");
+    }
     platform::kernel::command_line()
 }
 
@@ -76,19 +79,19 @@ pub(super) fn memory_total() -> Option<u64> {
     let line = text
         .lines()
         .find_map(|line| line.strip_prefix("MemTotal:"))?;
-    line.trim()
-        .trim_end_matches("kB")
-        .trim()
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(1024)
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    let physical = kib.checked_mul(1024)?;
+    // In a container the root of what we see of the control groups has a limit.
+    let limit = small("/sys/fs/cgroup/memory.max").trim().parse().ok();
+    Some(limit.map_or(physical, |limit: u64| limit.min(physical)))
 }
 
 /// Processors we may run on.
 pub(super) fn cpus() -> Option<u64> {
-    std::thread::available_parallelism()
-        .ok()
-        .map(|n| n.get() as u64)
+    // Hexadecimal words of 32 bits with commas between them.
+    let mask = status_field("Cpus_allowed")?;
+    let bits = mask.chars().filter_map(|c| c.to_digit(16));
+    Some(bits.map(|digit| u64::from(digit.count_ones())).sum())
 }
 
 /// Whether a processor flag is set.
@@ -133,10 +136,13 @@ pub(super) fn security(name: &str) -> bool {
         "audit" => exists("/proc/self/loginuid"),
         "tpm2" => fs::read_dir("/sys/class/tpmrm").is_ok_and(|mut list| list.next().is_some()),
         "uefi-secureboot" => {
-            let guid = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
-            let path = format!("/sys/firmware/efi/efivars/SecureBoot-{guid}");
+            let path = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
             fs::read(path).is_ok_and(|bytes| bytes.last() == Some(&1))
         }
+        "cvm" => exists("/dev/sev-guest") || cpu_feature("tdx_guest"),
+        "measured-uki" => exists(
+            "/sys/firmware/efi/efivars/StubPcrKernelImage-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f",
+        ),
         _ => false,
     }
 }
@@ -215,7 +221,8 @@ pub(super) fn own_ids() -> (u32, u32, Vec<u32>) {
     (effective("Uid"), effective("Gid"), numbers("Groups"))
 }
 
-/// Whether these control group controllers (`v1` and `v2` are words too) are there.
+/// Whether these control group controllers (`v1` and `v2` are words too) are there. Names nobody
+/// knows are passed over.
 pub(super) fn controllers(list: &str) -> bool {
     let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers");
     let have = small("/sys/fs/cgroup/cgroup.controllers");
@@ -224,25 +231,48 @@ pub(super) fn controllers(list: &str) -> bool {
         "v1" => !v2.exists() && Path::new("/sys/fs/cgroup").exists(),
         _ => list
             .split_whitespace()
+            .filter(|name| matches!(*name, "cpu" | "io" | "memory" | "pids"))
             .all(|name| have.split_whitespace().any(|h| h == name)),
     }
 }
 
-/// The firmware: `uefi`, `device-tree`, `device-tree-compatible(x)`.
-pub(super) fn firmware(name: &str) -> bool {
-    match name {
-        "uefi" => Path::new("/sys/firmware/efi").exists(),
-        "device-tree" => Path::new("/sys/firmware/devicetree/base").exists(),
-        _ => {
-            let inner = name.strip_prefix("device-tree-compatible(");
-            let Some(wanted) = inner.and_then(|rest| rest.strip_suffix(')')) else {
-                return false;
-            };
-            small("/sys/firmware/devicetree/base/compatible")
-                .split('\0')
-                .any(|c| c == wanted)
-        }
+/// Whether the device tree says that the board is compatible with this one.
+pub(super) fn device_tree_compatible(wanted: &str) -> bool {
+    small("/sys/firmware/devicetree/base/compatible")
+        .split('\0')
+        .any(|c| c == wanted)
+}
+
+/// A field of the machine's SMBIOS table.
+pub(super) fn smbios(field: &str) -> Option<String> {
+    let path = Path::new("/sys/class/dmi/id").join(field);
+    let bytes = platform::files::read_file(&path, 4096).ok()?;
+    Some(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+}
+
+/// Whether the block device below a path's file system, or every device that one is made of, is
+/// encrypted by dm-crypt.
+pub(super) fn is_encrypted(path: &Path) -> bool {
+    let Ok((major, minor)) = platform::files::device_of(path) else {
+        return false;
+    };
+    encrypted_device(Path::new(&format!("/sys/dev/block/{major}:{minor}")), 0)
+}
+
+fn encrypted_device(device: &Path, depth: u32) -> bool {
+    if small(&device.join("dm/uuid").to_string_lossy()).starts_with("CRYPT-") {
+        return true;
     }
+    let slaves: Vec<_> = fs::read_dir(device.join("slaves"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .collect();
+    depth < 8
+        && !slaves.is_empty()
+        && slaves
+            .iter()
+            .all(|slave| encrypted_device(&slave.path(), depth + 1))
 }
 
 /// Whether the system was given a credential of this name.
@@ -260,12 +290,19 @@ pub(super) fn credential(name: &str) -> bool {
             .any(|dir| !dir.is_empty() && Path::new(dir).join(name).exists())
 }
 
-/// A pressure average in hundredths of a percent; `None` if the kernel does not measure it.
-pub(super) fn pressure(file: &str, line: &str, field: &str) -> Option<u32> {
-    let text = small(&format!("/proc/pressure/{file}"));
-    let line = text.lines().find(|l| l.starts_with(line))?;
+/// A pressure average in hundredths of a percent, of all tasks together where the kernel has that;
+/// `None` if it does not measure it.
+pub(super) fn pressure(file: &str, field: &str) -> Option<u32> {
+    let text = small(file);
+    let line = |name: &str| text.lines().find(|l| l.starts_with(name));
+    let line = line("full").or_else(|| line("some"))?;
     let number = line.split(' ').find_map(|word| word.strip_prefix(field))?;
     units::value::size::percent(&format!("{number}%")).ok()
+}
+
+/// A file in the control group of a slice.
+pub(super) fn cgroup_file(slice: &units::name::UnitName, file: &str) -> String {
+    ["/sys/fs/cgroup/", &slice.slice_path(), file].concat()
 }
 
 /// What the machine is, if it is not a real one.

@@ -13,7 +13,7 @@
 //! Paths are those seen below the root; only opening a file puts the root in front.
 
 use platform::files::read_file;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -188,7 +188,8 @@ impl Index {
         self.dirs.push(dir.into());
         self.ids.push(id);
         self.times.push(meta.as_ref().map(modified));
-        let Ok(listing) = fs::read_dir(&real) else {
+        let listing = id.map(|_| fs::read_dir(&real));
+        let Some(Ok(listing)) = listing else {
             return;
         };
         for entry in listing.take(MAX_LISTED).flatten() {
@@ -244,10 +245,10 @@ impl Index {
             if hidden || text == "/dev/null" {
                 continue;
             }
-            if let Some(target) = self.alias_target(item, text) {
-                if *target != *item.name {
-                    aliases.push((target.into_boxed_str(), item.name.clone()));
-                }
+            if let Some(target) = self.alias_target(item, text)
+                && *target != *item.name
+            {
+                aliases.push((target.into_boxed_str(), item.name.clone()));
             }
         }
         aliases.sort();
@@ -495,6 +496,14 @@ impl Index {
     /// Whether there is a unit file of this name (not whether it is any good).
     pub fn has(&self, name: &UnitName) -> bool {
         matches!(self.resolve(name).found, Found::File(_))
+    }
+
+    /// Every name in the unit path that is a unit's.
+    pub fn unit_names(&self) -> BTreeSet<UnitName> {
+        self.items
+            .iter()
+            .filter_map(|item| UnitName::new(&item.name).ok())
+            .collect()
     }
 
     /// The contents of a file, which must be a regular one.

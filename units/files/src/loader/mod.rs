@@ -19,7 +19,7 @@ pub(crate) mod index;
 
 use defaults::Peek;
 use index::{Found, Index, Sub, below};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -161,6 +161,11 @@ impl Loader {
         .failed(conditions)
     }
 
+    /// Every name in the unit path that is a unit's, sorted.
+    pub fn unit_names(&self) -> BTreeSet<UnitName> {
+        self.index.unit_names()
+    }
+
     /// What is known of the machine the units are for.
     pub fn machine(&self) -> &Machine {
         &self.machine
@@ -285,12 +290,12 @@ impl Loader {
         if let Err(reason) = related {
             spec.load = LoadState::BadSetting { reason };
         }
-        if self.settings.strict && spec.load.is_loaded() {
-            if let Some(first) = spec.unsupported.first() {
-                let reason =
-                    format!("{first} is not supported, and the manager is set to Strict=yes");
-                spec.load = LoadState::BadSetting { reason };
-            }
+        if self.settings.strict
+            && spec.load.is_loaded()
+            && let Some(first) = spec.unsupported.first()
+        {
+            let reason = format!("{first} is not supported, and the manager is set to Strict=yes");
+            spec.load = LoadState::BadSetting { reason };
         }
         linked(&mut self.index, spec, findings);
         let (index, has_type) = (&self.index, self.settings.has_type);
@@ -351,7 +356,14 @@ fn own_entries(spec: &UnitSpec, file: &UnitFile, findings: &mut Vec<Finding>) ->
     let closed = own.is_some() || matches!(unit_type, "target" | "device");
     let mut entries = Vec::new();
     let mut strange: Vec<&str> = Vec::new();
-    for entry in file.entries().filter(|e| !spec::reads(e.section, e.key)) {
+    for entry in file.entries() {
+        if spec::reads(entry.section, entry.key) {
+            // What a service without commands is for: its type has to know.
+            if unit_type == "service" && entry.key == "SuccessAction" {
+                entries.push(entry.to_raw());
+            }
+            continue;
+        }
         if !closed || own == Some(entry.section) {
             if entry.key.starts_with("X-") || (closed && entry.key == "Slice") {
                 continue;
@@ -446,6 +458,11 @@ fn unit_in(
         )));
     }
     Ok(Some(unit))
+}
+
+/// Whether the file system a path lies on is read-only.
+pub(crate) fn is_read_only(path: &Path) -> bool {
+    host::is_read_only(path).unwrap_or(false)
 }
 
 /// The text of a unit's files, one after another, each under a line `# path`: what `cat` shows.

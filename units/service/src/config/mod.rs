@@ -27,6 +27,10 @@ use units::value::exec::Command;
 use units::value::specifier::Facts;
 use units::wire::helper::{Finding, HelperConfig, Implied, Severity, UnitSource};
 
+/// A directive of `[Unit]` that comes with a service's own: without any command it is what the
+/// service is for.
+const SUCCESS_ACTION: &str = "SuccessAction";
+
 /// A service as configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {

@@ -51,6 +51,12 @@ pub(super) fn settle(
     findings: &mut Vec<Finding>,
 ) -> Config {
     let policy = &mut draft.policy;
+    // Without Type= a service that runs nothing to stay up for is a oneshot.
+    let said = source.entries.iter().any(|entry| entry.key == "Type");
+    let starts = draft.commands.get(usize::from(Step::Start.number()));
+    if !said && starts.is_none_or(Vec::is_empty) {
+        policy.kind = Kind::Oneshot;
+    }
     policy.times.start = draft.set.timeout_start.unwrap_or(match policy.kind {
         Kind::Oneshot => NEVER,
         _ => defaults.timeout_start,
@@ -103,11 +109,18 @@ fn check(
         });
     };
     let (starts, oneshot) = (count(Step::Start), policy.kind == Kind::Oneshot);
+    // A service without commands may be there for what follows from its success.
+    let acts = source
+        .entries
+        .iter()
+        .any(|e| e.key == super::SUCCESS_ACTION);
     if starts == 0 && count(Step::Stop) == 0 {
-        error(
-            "Type",
-            "there is neither ExecStart= nor ExecStop=: add a command",
-        );
+        if !acts {
+            error(
+                "Type",
+                "there is neither ExecStart=, ExecStop= nor SuccessAction=: add a command",
+            );
+        }
     } else if starts == 0 && !oneshot {
         error(
             "Type",

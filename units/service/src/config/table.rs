@@ -405,7 +405,8 @@ fn directory(draft: &mut Draft<'_>, sort: Sort, text: &str) -> Taken {
     for word in Words::plain(text) {
         let word = word?;
         let word = draft.expand(&word)?;
-        let name = word.as_ref();
+        // A slash at the end changes nothing.
+        let name = word.trim_end_matches('/');
         // `name:link` makes a link beside it.
         if name.contains(':') {
             return Err(Refusal::Unsupported(

@@ -263,3 +263,22 @@ fn the_reference_names_every_directive() {
         );
     }
 }
+
+#[test]
+fn a_service_without_commands_acts_on_its_success() {
+    let read = |text: &str| super::read(&source(text), &defaults());
+    let reading = read("[Unit]\nSuccessAction=halt-force\n");
+    assert!(reading.findings.is_empty(), "{:?}", reading.findings);
+    assert_eq!(reading.config.policy.kind, Kind::Oneshot);
+    assert_eq!(read("[Service]\nUMask=0\n").findings.len(), 1);
+    let reading = read("[Service]\nExecStop=/x\nRemainAfterExit=yes\n");
+    assert!(reading.findings.is_empty(), "{:?}", reading.findings);
+    assert_eq!(reading.config.policy.kind, Kind::Oneshot);
+}
+
+#[test]
+fn a_directory_may_end_in_a_slash() {
+    let text = "[Service]\nExecStart=/x\nRuntimeDirectory=a/ b/c//\n";
+    let reading = super::read(&source(text), &defaults());
+    assert!(reading.findings.is_empty(), "{:?}", reading.findings);
+}

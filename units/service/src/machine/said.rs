@@ -57,11 +57,11 @@ impl Machine<'_> {
     }
 
     fn note(&mut self, said: &Notification) {
-        if let Some(status) = &said.status {
-            if *status != self.run.status {
-                self.run.status.clone_from(status);
-                self.changed();
-            }
+        if let Some(status) = &said.status
+            && *status != self.run.status
+        {
+            self.run.status.clone_from(status);
+            self.changed();
         }
         if let Some(errno) = said.errno {
             self.run.errno = errno;

@@ -1,6 +1,10 @@
 use super::*;
 use std::os::unix::fs::symlink;
 
+mod conditions;
+mod drop_ins;
+mod specifiers;
+
 /// A root directory of its own, removed at the end of the test.
 pub(crate) struct Tree(PathBuf);
 
@@ -58,16 +62,16 @@ pub(crate) fn name(text: &str) -> UnitName {
     UnitName::new(text).unwrap()
 }
 
-fn deps(spec: &UnitSpec, kind: DepKind) -> Vec<&str> {
+pub(super) fn deps(spec: &UnitSpec, kind: DepKind) -> Vec<&str> {
     spec.deps_of(kind).map(UnitName::as_str).collect()
 }
 
-fn entries(loaded: &Loaded) -> Vec<String> {
+pub(super) fn entries(loaded: &Loaded) -> Vec<String> {
     let entry = |e: &RawEntry| format!("{}={}@{}:{}", e.key, e.value, e.file, e.line);
     loaded.entries.iter().map(entry).collect()
 }
 
-const SERVICE: &str = "[Unit]\nDescription=x\n[Service]\nExecStart=/bin/x\n";
+pub(super) const SERVICE: &str = "[Unit]\nDescription=x\n[Service]\nExecStart=/bin/x\n";
 
 #[test]
 fn the_strongest_directory_counts_and_drop_ins_are_merged_by_name() {
