@@ -481,20 +481,10 @@ fn preset_mode(given: &str) -> Result<PresetMode, Fault> {
 }
 
 fn job_mode(given: &str) -> Result<JobMode, Fault> {
-    Ok(match given {
-        "fail" => JobMode::Fail,
-        "replace" => JobMode::Replace,
-        "replace-irreversibly" => JobMode::ReplaceIrreversibly,
-        "isolate" => JobMode::Isolate,
-        "flush" => JobMode::Flush,
-        "ignore-dependencies" => JobMode::IgnoreDependencies,
-        "ignore-requirements" => JobMode::IgnoreRequirements,
-        _ => {
-            return Err(Fault::usage(format!(
-                "--job-mode={given}: expected fail, replace, replace-irreversibly, isolate, flush, \
-                 ignore-dependencies or ignore-requirements"
-            )));
-        }
+    JobMode::from_name(given).ok_or_else(|| {
+        let names: Vec<&str> = JobMode::ALL.iter().map(|(name, _)| *name).collect();
+        let names = names.join(", ");
+        Fault::usage(format!("--job-mode={given}: expected one of {names}"))
     })
 }
 

@@ -22,7 +22,8 @@ const OPTIONS: &str = "
      --after, --before list-dependencies: by order instead of need
      --no-block        do not wait for jobs
      --job-mode=MODE   fail, replace, replace-irreversibly, isolate, flush,
-                       ignore-dependencies, ignore-requirements
+                       ignore-dependencies, ignore-requirements, triggering,
+                       restart-dependencies
   -s --signal=SIGNAL   kill: which signal
      --kill-whom=WHOM  kill: all, main or control
      --now             enable, disable, mask: start or stop as well

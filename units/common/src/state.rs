@@ -185,6 +185,32 @@ pub enum JobMode {
     IgnoreDependencies,
     /// As it orders, without pulling anything in.
     IgnoreRequirements,
+    /// As replace, for a stop; what could start the unit again (its sockets, timers, paths) is
+    /// stopped with it.
+    Triggering,
+    /// As replace, for a start; what depends on the unit and is up is restarted.
+    RestartDependencies,
+}
+
+impl JobMode {
+    /// All of them, each with its name on a command line and in a unit file.
+    pub const ALL: [(&'static str, Self); 9] = [
+        ("fail", Self::Fail),
+        ("replace", Self::Replace),
+        ("replace-irreversibly", Self::ReplaceIrreversibly),
+        ("isolate", Self::Isolate),
+        ("flush", Self::Flush),
+        ("ignore-dependencies", Self::IgnoreDependencies),
+        ("ignore-requirements", Self::IgnoreRequirements),
+        ("triggering", Self::Triggering),
+        ("restart-dependencies", Self::RestartDependencies),
+    ];
+
+    /// The mode of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let found = Self::ALL.iter().find(|(known, _)| *known == name);
+        found.map(|(_, mode)| *mode)
+    }
 }
 
 /// How a job ended.

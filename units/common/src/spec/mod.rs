@@ -195,27 +195,35 @@ pub enum Action {
 }
 
 impl Action {
+    const NAMES: [(&'static str, Self); 16] = [
+        ("none", Self::None),
+        ("exit", Self::Exit),
+        ("exit-force", Self::ExitForce),
+        ("reboot", Self::Reboot),
+        ("reboot-force", Self::RebootForce),
+        ("reboot-immediate", Self::RebootImmediate),
+        ("poweroff", Self::Poweroff),
+        ("poweroff-force", Self::PoweroffForce),
+        ("poweroff-immediate", Self::PoweroffImmediate),
+        ("soft-reboot", Self::SoftReboot),
+        ("soft-reboot-force", Self::SoftRebootForce),
+        ("kexec", Self::Kexec),
+        ("kexec-force", Self::KexecForce),
+        ("halt", Self::Halt),
+        ("halt-force", Self::HaltForce),
+        ("halt-immediate", Self::HaltImmediate),
+    ];
+
     /// The action of this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "none" => Self::None,
-            "exit" => Self::Exit,
-            "exit-force" => Self::ExitForce,
-            "reboot" => Self::Reboot,
-            "reboot-force" => Self::RebootForce,
-            "reboot-immediate" => Self::RebootImmediate,
-            "poweroff" => Self::Poweroff,
-            "poweroff-force" => Self::PoweroffForce,
-            "poweroff-immediate" => Self::PoweroffImmediate,
-            "soft-reboot" => Self::SoftReboot,
-            "soft-reboot-force" => Self::SoftRebootForce,
-            "kexec" => Self::Kexec,
-            "kexec-force" => Self::KexecForce,
-            "halt" => Self::Halt,
-            "halt-force" => Self::HaltForce,
-            "halt-immediate" => Self::HaltImmediate,
-            _ => return None,
-        })
+        let found = Self::NAMES.iter().find(|(known, _)| *known == name);
+        found.map(|(_, action)| *action)
+    }
+
+    /// systemd's word for it.
+    pub fn as_str(self) -> &'static str {
+        let found = Self::NAMES.iter().find(|(_, action)| *action == self);
+        found.map_or("none", |(name, _)| name)
     }
 }
 
@@ -305,8 +313,14 @@ pub struct UnitSpec {
     pub failure_action: Action,
     /// `SuccessAction=`.
     pub success_action: Action,
+    /// `FailureActionExitStatus=`; `None` is that of the main process.
+    pub failure_exit_status: Option<u8>,
+    /// `SuccessActionExitStatus=`; `None` is that of the main process.
+    pub success_exit_status: Option<u8>,
     /// `RebootArgument=`; empty if none.
     pub reboot_argument: String,
+    /// `JobTimeoutRebootArgument=`; empty if none.
+    pub job_timeout_argument: String,
     /// `OnFailureJobMode=`.
     pub on_failure_mode: JobMode,
     /// `OnSuccessJobMode=`.
@@ -350,7 +364,10 @@ impl UnitSpec {
             job_timeout_action: Action::None,
             failure_action: Action::None,
             success_action: Action::None,
+            failure_exit_status: None,
+            success_exit_status: None,
             reboot_argument: String::new(),
+            job_timeout_argument: String::new(),
             on_failure_mode: JobMode::Replace,
             on_success_mode: JobMode::Fail,
             collect: CollectMode::Inactive,

@@ -31,6 +31,7 @@ pub fn read(spec: &mut UnitSpec, file: &UnitFile, facts: &dyn Facts, findings: &
         spec,
         facts,
         findings,
+        running_timeout_said: false,
         first_error: None,
     };
     for entry in file.entries() {
@@ -46,6 +47,8 @@ struct Reading<'a> {
     spec: &'a mut UnitSpec,
     facts: &'a dyn Facts,
     findings: &'a mut Vec<Finding>,
+    /// `JobRunningTimeoutSec=` was written down: `JobTimeoutSec=` says nothing about it any more.
+    running_timeout_said: bool,
     first_error: Option<String>,
 }
 
@@ -147,19 +150,24 @@ impl Reading<'_> {
             Field::MountsFor(required) => self.mounts_for(required, value)?,
             Field::LimitInterval => self.spec.start_limit.interval = time::span(value)?,
             Field::LimitBurst => self.spec.start_limit.burst = value::unsigned32(value)?,
-            Field::LimitAction => self.spec.start_limit.action = action(value)?,
+            Field::LimitAction => self.spec.start_limit.action = self.action(entry)?,
             Field::JobTimeout => {
                 self.spec.job_timeout = timeout(value)?;
-                // systemd: the job timeout also bounds how long the job runs, unless that is set.
-                if self.spec.job_running_timeout.is_none() {
+                if !self.running_timeout_said {
                     self.spec.job_running_timeout = self.spec.job_timeout;
                 }
             }
-            Field::JobRunningTimeout => self.spec.job_running_timeout = timeout(value)?,
-            Field::JobTimeoutAction => self.spec.job_timeout_action = action(value)?,
-            Field::FailureAction => self.spec.failure_action = action(value)?,
-            Field::SuccessAction => self.spec.success_action = action(value)?,
+            Field::JobRunningTimeout => {
+                self.spec.job_running_timeout = timeout(value)?;
+                self.running_timeout_said = true;
+            }
+            Field::JobTimeoutAction => self.spec.job_timeout_action = self.action(entry)?,
+            Field::FailureAction => self.spec.failure_action = self.action(entry)?,
+            Field::SuccessAction => self.spec.success_action = self.action(entry)?,
+            Field::FailureExitStatus => self.spec.failure_exit_status = exit_status(value)?,
+            Field::SuccessExitStatus => self.spec.success_exit_status = exit_status(value)?,
             Field::RebootArgument => self.spec.reboot_argument = self.text(entry)?,
+            Field::JobTimeoutArgument => self.spec.job_timeout_argument = self.text(entry)?,
             Field::OnFailureMode => self.spec.on_failure_mode = job_mode(value)?,
             Field::OnSuccessMode => self.spec.on_success_mode = job_mode(value)?,
             Field::OnFailureIsolate => {
@@ -226,6 +234,20 @@ impl Reading<'_> {
             }
         }
         Ok(())
+    }
+
+    fn action(&mut self, entry: &Entry<'_>) -> Result<Action, ValueError> {
+        let expected = "none, reboot, poweroff, halt, kexec, exit or soft-reboot, some with -force or -immediate";
+        if entry.value.is_empty() {
+            return Ok(Action::None);
+        }
+        let action = Action::from_name(entry.value)
+            .ok_or_else(|| ValueError::new(entry.value, expected))?;
+        if matches!(action, Action::SoftReboot | Action::SoftRebootForce) {
+            let text = format!("{}=: there is no soft reboot here: the machine is rebooted", entry.key);
+            self.findings.push(entry.finding(Severity::Unsupported, text));
+        }
+        Ok(action)
     }
 
     fn path_or_nothing(&self, entry: &Entry<'_>) -> Result<String, ValueError> {
@@ -343,13 +365,15 @@ fn dependency(name: &str, of: &UnitName) -> Result<UnitName, ValueError> {
     }
 }
 
-fn action(value: &str) -> Result<Action, ValueError> {
-    let expected =
-        "none, reboot, poweroff, halt, kexec, exit or soft-reboot, some with -force or -immediate";
-    match value {
-        "" => Ok(Action::None),
-        _ => Action::from_name(value).ok_or_else(|| ValueError::new(value, expected)),
+/// Nothing is the exit status of the unit's main process.
+fn exit_status(value: &str) -> Result<Option<u8>, ValueError> {
+    if value.is_empty() {
+        return Ok(None);
     }
+    let status = value.parse::<u8>();
+    status
+        .map(Some)
+        .map_err(|_| ValueError::new(value, "an exit status from 0 to 255, or nothing"))
 }
 
 /// 0 and infinity are both “never”.
@@ -358,16 +382,8 @@ fn timeout(value: &str) -> Result<Option<Micros>, ValueError> {
 }
 
 fn job_mode(value: &str) -> Result<JobMode, ValueError> {
-    Ok(match value {
-        "fail" => JobMode::Fail,
-        "replace" => JobMode::Replace,
-        "replace-irreversibly" => JobMode::ReplaceIrreversibly,
-        "isolate" => JobMode::Isolate,
-        "flush" => JobMode::Flush,
-        "ignore-dependencies" => JobMode::IgnoreDependencies,
-        "ignore-requirements" => JobMode::IgnoreRequirements,
-        _ => return Err(ValueError::new(value, "a job mode, as replace or isolate")),
-    })
+    JobMode::from_name(value)
+        .ok_or_else(|| ValueError::new(value, "a job mode, as replace or isolate"))
 }
 
 fn collect(value: &str) -> Result<CollectMode, ValueError> {
@@ -409,21 +425,11 @@ mod tests {
              StartLimitIntervalSec=1min\nStartLimitBurst=9\nStartLimitAction=reboot-force\n\
              JobTimeoutSec=5\nJobTimeoutAction=poweroff\nFailureAction=reboot\n\
              SuccessAction=exit\nRebootArgument=x\nOnFailureJobMode=isolate\nOnFailure=f.service\n\
-             OnSuccessJobMode=flush\nCollectMode=inactive-or-failed\nX-Mine=1\n",
+             OnSuccessJobMode=triggering\nCollectMode=inactive-or-failed\nX-Mine=1\n\
+             SuccessActionExitStatus=0\nFailureActionExitStatus=255\nJobTimeoutRebootArgument=y\n",
         );
-        let not_yet = |finding: &Finding| finding.severity == Severity::Unsupported;
-        assert!(findings.iter().all(not_yet), "{findings:?}");
-        assert_eq!(
-            spec.unsupported,
-            [
-                "/u/a@b.service:19: StartLimitAction=",
-                "/u/a@b.service:21: JobTimeoutAction=",
-                "/u/a@b.service:22: FailureAction=",
-                "/u/a@b.service:23: SuccessAction=",
-                "/u/a@b.service:24: RebootArgument=",
-                "/u/a@b.service:28: CollectMode="
-            ]
-        );
+        assert!(findings.is_empty(), "{findings:?}");
+        assert!(spec.unsupported.is_empty());
         assert_eq!(spec.load, LoadState::Loaded);
         assert_eq!(spec.description, "the b of a");
         assert_eq!(spec.documentation, ["man:a(8)", "https://x/b"]);
@@ -457,8 +463,31 @@ mod tests {
             (Action::Reboot, Action::Exit)
         );
         assert_eq!(spec.on_failure_mode, JobMode::Isolate);
-        assert_eq!(spec.on_success_mode, JobMode::Flush);
+        assert_eq!(spec.on_success_mode, JobMode::Triggering);
         assert_eq!(spec.collect, CollectMode::InactiveOrFailed);
+        assert_eq!(
+            (spec.success_exit_status, spec.failure_exit_status),
+            (Some(0), Some(255))
+        );
+        assert_eq!(
+            (spec.reboot_argument.as_str(), spec.job_timeout_argument.as_str()),
+            ("x", "y")
+        );
+    }
+
+    #[test]
+    fn job_timeouts_in_any_order() {
+        let of = |text: &str| {
+            let (spec, _) = load("a.service", text);
+            (spec.job_timeout, spec.job_running_timeout)
+        };
+        let (five, nine) = (Some(5_000_000), Some(9_000_000));
+        assert_eq!(of("[Unit]\nJobTimeoutSec=5\n"), (five, five));
+        assert_eq!(of("[Unit]\nJobTimeoutSec=9\nJobTimeoutSec=5\n"), (five, five));
+        let never = "[Unit]\nJobRunningTimeoutSec=infinity\nJobTimeoutSec=5\n";
+        assert_eq!(of(never), (five, None));
+        let both = "[Unit]\nJobTimeoutSec=5\nJobRunningTimeoutSec=9\n";
+        assert_eq!(of(both), (five, nine));
     }
 
     #[test]
@@ -507,6 +536,7 @@ mod tests {
             ("FailureAction=explode", "reboot"),
             ("Wants=%F.service", "specifier"),
             ("CollectMode=x", "inactive"),
+            ("SuccessActionExitStatus=256", "0 to 255"),
             ("OnFailureJobMode=x", "job mode"),
             ("RequiresMountsFor=rel", "absolute"),
         ] {
@@ -538,12 +568,12 @@ mod tests {
     fn the_unknown_and_the_unsupported_are_told_apart() {
         let (spec, findings) = load(
             "a.service",
-            "[Unit]\nDescripton=x\nSuccessActionExitStatus=3\nDocumentation=foo\n",
+            "[Unit]\nDescripton=x\nSurviveFinalKillSignal=yes\nDocumentation=foo\n",
         );
         assert_eq!(spec.load, LoadState::Loaded);
         assert_eq!(
             spec.unsupported,
-            ["/u/a.service:3: SuccessActionExitStatus="]
+            ["/u/a.service:3: SurviveFinalKillSignal="]
         );
         let kinds: Vec<_> = findings.iter().map(|f| (f.severity, f.line)).collect();
         assert_eq!(

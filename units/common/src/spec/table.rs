@@ -28,7 +28,10 @@ pub(super) enum Field {
     JobTimeoutAction,
     FailureAction,
     SuccessAction,
+    FailureExitStatus,
+    SuccessExitStatus,
     RebootArgument,
+    JobTimeoutArgument,
     OnFailureMode,
     /// `OnFailureIsolate=`, the older way to say `OnFailureJobMode=isolate`.
     OnFailureIsolate,
@@ -47,12 +50,6 @@ impl Field {
             Self::Unsupported
                 | Self::Dep(DepKind::JoinsNamespaceOf)
                 | Self::SurviveFinalKill
-                | Self::LimitAction
-                | Self::JobTimeoutAction
-                | Self::FailureAction
-                | Self::SuccessAction
-                | Self::RebootArgument
-                | Self::Collect
         )
     }
 }
@@ -73,11 +70,11 @@ const UNIT: [(&str, Field); 50] = [
     ("Description", F::Description),
     ("Documentation", F::Documentation),
     ("FailureAction", F::FailureAction),
-    ("FailureActionExitStatus", F::Unsupported),
+    ("FailureActionExitStatus", F::FailureExitStatus),
     ("IgnoreOnIsolate", F::IgnoreOnIsolate),
     ("JobRunningTimeoutSec", F::JobRunningTimeout),
     ("JobTimeoutAction", F::JobTimeoutAction),
-    ("JobTimeoutRebootArgument", F::Unsupported),
+    ("JobTimeoutRebootArgument", F::JobTimeoutArgument),
     ("JobTimeoutSec", F::JobTimeout),
     ("JoinsNamespaceOf", F::Dep(D::JoinsNamespaceOf)),
     ("OnFailure", F::Dep(D::OnFailure)),
@@ -107,7 +104,7 @@ const UNIT: [(&str, Field); 50] = [
     ("StopPropagatedFrom", F::Dep(D::StopPropagatedFrom)),
     ("StopWhenUnneeded", F::StopWhenUnneeded),
     ("SuccessAction", F::SuccessAction),
-    ("SuccessActionExitStatus", F::Unsupported),
+    ("SuccessActionExitStatus", F::SuccessExitStatus),
     ("SurviveFinalKillSignal", F::SurviveFinalKill),
     ("Upholds", F::Dep(D::Upholds)),
     ("Wants", F::Dep(D::Wants)),
