@@ -10,7 +10,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 use units::name::UnitName;
-use units::spec::UnitSpec;
+use units::spec::{Action, UnitSpec};
 use units::state::{
     ActiveState, Invocation, JobMode, JobResult, JobVerb, Micros, Outcome, RestartWish,
 };
@@ -160,7 +160,7 @@ pub struct EngineRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitRecord {
     /// Name.
-    pub name: String,
+    pub name: UnitName,
     /// State.
     pub active: ActiveState,
     /// Since when.
@@ -189,7 +189,7 @@ pub struct JobRecord {
     /// Number.
     pub id: JobId,
     /// Unit name.
-    pub unit: String,
+    pub unit: UnitName,
     /// What.
     pub verb: JobVerb,
     /// Whether its command was given.
@@ -278,6 +278,23 @@ pub enum Effect {
         /// Is.
         to: ActiveState,
     },
+    /// What a unit's file says is to happen to the machine. Whoever carries it out records it by
+    /// himself before anything else: it comes before the records of what it follows from, and may
+    /// come again after a crash.
+    Act {
+        /// Unit.
+        unit: UnitId,
+        /// What; never [`Action::None`].
+        action: Action,
+        /// Why.
+        cause: Cause,
+    },
+    /// Nobody refers to the unit, and it is down: it is forgotten, as if it had never been loaded.
+    /// Its number stays its own.
+    Collected {
+        /// Unit.
+        unit: UnitId,
+    },
     /// Something people should read.
     Log {
         /// syslog level, 0..=7.
@@ -287,6 +304,19 @@ pub enum Effect {
         /// One line.
         text: String,
     },
+}
+
+/// Why the machine goes down by a unit's decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The unit failed (`FailureAction=`).
+    Failed,
+    /// It ended well (`SuccessAction=`).
+    Succeeded,
+    /// It was started too often (`StartLimitAction=`).
+    StartLimit,
+    /// A job of it took too long (`JobTimeoutAction=`).
+    JobTimeout,
 }
 
 /// Why a transaction was refused.

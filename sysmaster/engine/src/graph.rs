@@ -16,147 +16,16 @@
 
 use crate::api::Backing;
 use crate::job::Job;
+use crate::node::Unit;
 use crate::rel::{Edge, OURS, Rel, THEIRS};
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use units::name::UnitName;
-use units::spec::{LoadState, UnitSpec};
-use units::state::{ActiveState, Invocation, JobMode, Micros, Outcome};
-use units::wire::helper::Verb;
+use units::spec::UnitSpec;
 
 /// No unit, no entry.
 pub(crate) const NONE: u32 = u32::MAX;
-
-/// A unit.
-#[derive(Debug)]
-pub(crate) struct Unit {
-    pub edges: Vec<Edge>,
-    /// Where among the edges `Before` and `After`, the last two kinds, begin.
-    order_at: (u32, u32),
-    pub job: Option<Box<Job>>,
-    /// `None`: never loaded, known by reference or from a record.
-    pub load: Option<LoadState>,
-    /// The unit this name is an alias of.
-    alias: u32,
-    /// Index into the arena's types.
-    pub kind: u16,
-    pub backing: Backing,
-
-    pub active: ActiveState,
-    pub since: Micros,
-    pub invocation: Invocation,
-    pub seq: u64,
-    /// Sequence of the last report.
-    pub heard: u64,
-    pub pending: Option<Verb>,
-    /// Of the last command, once it is known.
-    pub outcome: Outcome,
-    pub restart_at: Option<Micros>,
-    pub restarts: u32,
-    pub limit: (Micros, u32),
-    pub limit_hit: bool,
-    /// Starts the engine wanted by itself: since when, how many. Not recorded.
-    pub own_starts: (Micros, u32),
-
-    pub start_limit: (Micros, u32),
-    pub job_timeout: Option<Micros>,
-    pub job_running_timeout: Option<Micros>,
-    pub on_failure_mode: JobMode,
-    pub on_success_mode: JobMode,
-    pub refuse_manual_start: bool,
-    pub refuse_manual_stop: bool,
-    pub allow_isolate: bool,
-    pub ignore_on_isolate: bool,
-    pub stop_when_unneeded: bool,
-    pub has_conditions: bool,
-    pub can_reload: bool,
-
-    /// A record of it is stored.
-    pub recorded: bool,
-    /// The stored record is not up to date.
-    pub dirty: bool,
-    /// The edges are not in order.
-    unsorted: bool,
-    /// Scratch of the transaction being built: its generation and the unit's first job in it.
-    pub scratch: (u32, u32),
-    /// Scratch of the search for cycles: generation, and whether it is on the path or done.
-    pub visit: (u32, bool),
-}
-
-impl Unit {
-    fn new(kind: u16) -> Self {
-        Self {
-            edges: Vec::new(),
-            order_at: (0, 0),
-            job: None,
-            load: None,
-            alias: NONE,
-            kind,
-            backing: Backing::Helper,
-            active: ActiveState::Inactive,
-            since: 0,
-            invocation: Invocation::default(),
-            seq: 0,
-            heard: 0,
-            pending: None,
-            outcome: Outcome::None,
-            restart_at: None,
-            restarts: 0,
-            limit: (0, 0),
-            limit_hit: false,
-            own_starts: (0, 0),
-            start_limit: (10_000_000, 5),
-            job_timeout: None,
-            job_running_timeout: None,
-            on_failure_mode: JobMode::Replace,
-            on_success_mode: JobMode::Fail,
-            refuse_manual_start: false,
-            refuse_manual_stop: false,
-            allow_isolate: false,
-            ignore_on_isolate: false,
-            stop_when_unneeded: false,
-            has_conditions: false,
-            can_reload: false,
-            recorded: false,
-            dirty: false,
-            unsorted: false,
-            scratch: (0, NONE),
-            visit: (0, false),
-        }
-    }
-
-    /// Down, and nothing is owed: no automatic restart, no command without its outcome.
-    pub fn at_rest(&self) -> bool {
-        self.active.is_down()
-            && self.restart_at.is_none()
-            && matches!(self.pending, None | Some(Verb::ResetFailed))
-    }
-
-    /// Whether it is the unit of a name, not an alias.
-    pub fn is_alias(&self) -> bool {
-        self.alias != NONE
-    }
-
-    fn take_over(&mut self, spec: &UnitSpec, backing: Backing) {
-        self.backing = backing;
-        self.load = Some(spec.load.clone());
-        self.start_limit = (spec.start_limit.interval, spec.start_limit.burst);
-        self.job_timeout = spec.job_timeout.filter(|t| *t != 0 && *t != Micros::MAX);
-        self.job_running_timeout = spec
-            .job_running_timeout
-            .filter(|t| *t != 0 && *t != Micros::MAX);
-        self.on_failure_mode = spec.on_failure_mode;
-        self.on_success_mode = spec.on_success_mode;
-        self.refuse_manual_start = spec.refuse_manual_start;
-        self.refuse_manual_stop = spec.refuse_manual_stop;
-        self.allow_isolate = spec.allow_isolate;
-        self.ignore_on_isolate = spec.ignore_on_isolate;
-        self.stop_when_unneeded = spec.stop_when_unneeded;
-        self.has_conditions = !spec.conditions.is_empty() || !spec.asserts.is_empty();
-    }
-}
 
 /// A unit type.
 #[derive(Debug)]
@@ -173,6 +42,8 @@ pub(crate) struct Arena {
     /// Their names, by number.
     titles: Vec<UnitName>,
     names: BTreeMap<UnitName, u32>,
+    /// Queued jobs, in no particular order. A unit knows where its own is.
+    pub jobs: Vec<Job>,
     kinds: Vec<Kind>,
     /// Units whose edges are not in order.
     unsorted: Vec<u32>,
@@ -189,6 +60,7 @@ impl Arena {
             units: Vec::new(),
             titles: Vec::new(),
             names: BTreeMap::new(),
+            jobs: Vec::new(),
             kinds: Vec::new(),
             unsorted: Vec::new(),
             recount: false,
@@ -220,6 +92,37 @@ impl Arena {
             Some(unit) => unit,
             None => &mut self.nobody,
         }
+    }
+
+    /// The queued job of a unit.
+    #[inline(always)]
+    pub fn job(&self, id: u32) -> Option<&Job> {
+        self.jobs.get(self.get(id).job as usize)
+    }
+
+    #[inline(always)]
+    pub fn job_mut(&mut self, id: u32) -> Option<&mut Job> {
+        let at = self.get(id).job as usize;
+        self.jobs.get_mut(at)
+    }
+
+    /// Gives a unit that has none its job.
+    pub fn put_job(&mut self, job: Job) {
+        self.at(job.unit).job = self.jobs.len() as u32;
+        self.jobs.push(job);
+    }
+
+    /// Takes a unit's job away.
+    pub fn take_job(&mut self, id: u32) -> Option<Job> {
+        let at = core::mem::replace(&mut self.at(id).job, NONE);
+        if at as usize >= self.jobs.len() {
+            return None;
+        }
+        let job = self.jobs.swap_remove(at as usize);
+        if let Some(moved) = self.jobs.get(at as usize).map(|job| job.unit) {
+            self.at(moved).job = at;
+        }
+        Some(job)
     }
 
     /// The number of the unit itself where this one is an alias'.
@@ -293,8 +196,20 @@ impl Arena {
             }
         }
         self.declare(id, wanted);
-        self.recount |= self.get(id).job.is_some();
+        self.recount |= self.get(id).has_job();
         (id, busy)
+    }
+
+    /// Forgets what a unit's file said. Its number and what others say of it stay.
+    pub fn unload(&mut self, id: u32) {
+        self.declare(id, Vec::new());
+        let unit = self.at(id);
+        let mut blank = Unit::new(unit.kind);
+        blank.edges = core::mem::take(&mut unit.edges);
+        blank.recorded = unit.recorded;
+        *unit = blank;
+        self.unsorted.push(id);
+        self.settle();
     }
 
     /// The number of a unit that is no alias (any more).
@@ -321,7 +236,7 @@ impl Arena {
             Some(&old) if self.resolve(old) == id => return true,
             Some(&old) => old,
         };
-        if !self.get(old).at_rest() || self.get(old).job.is_some() {
+        if !self.get(old).at_rest() || self.get(old).has_job() {
             return false;
         }
         self.declare(old, Vec::new());
@@ -529,7 +444,7 @@ impl Arena {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use units::spec::DepKind;
+    use units::spec::{DepKind, LoadState};
 
     fn name(s: &str) -> UnitName {
         UnitName::new(s).unwrap()

@@ -19,7 +19,7 @@
 //! order of starts holds for it.
 
 use crate::api::{JobId, JobRecord};
-use alloc::string::String;
+use units::name::UnitName;
 use units::state::{ActiveState, JobVerb, Micros};
 
 /// How far a job has come.
@@ -38,6 +38,7 @@ pub enum Phase {
 /// A queued job.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
+    pub unit: u32,
     pub id: JobId,
     pub verb: JobVerb,
     pub phase: Phase,
@@ -55,8 +56,6 @@ pub(crate) struct Job {
     pub was: Option<(JobVerb, u32)>,
     /// When it will be given up.
     pub deadline: Option<Micros>,
-    /// Place in the list of units that have a job.
-    pub place: usize,
     /// In the run queue.
     pub queued: bool,
     /// A record of it is stored.
@@ -67,7 +66,7 @@ pub(crate) struct Job {
 
 impl Job {
     /// What must outlive the manager.
-    pub fn record(&self, unit: String) -> JobRecord {
+    pub fn record(&self, unit: UnitName) -> JobRecord {
         JobRecord {
             id: self.id,
             unit,

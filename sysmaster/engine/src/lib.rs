@@ -60,6 +60,8 @@ extern crate alloc;
 pub mod api;
 mod graph;
 mod job;
+mod look;
+mod node;
 mod record;
 mod rel;
 mod restore;
@@ -107,6 +109,8 @@ pub type Entropy<'a> = &'a mut dyn FnMut() -> u128;
 enum Timer {
     Restart,
     Job,
+    /// The unit is to be looked at again.
+    Look,
 }
 
 /// The state machine.
@@ -115,9 +119,7 @@ pub struct Engine {
     config: Config,
     now: Micros,
     arena: Arena,
-    /// Units that have a job.
-    jobs: Vec<u32>,
-    /// Of these, jobs past [`Phase::Waiting`].
+    /// Jobs past [`Phase::Waiting`].
     busy: usize,
     deadlines: BTreeSet<(Micros, u32, Timer)>,
 
@@ -154,7 +156,6 @@ impl Engine {
             config,
             now: 0,
             arena: Arena::new(),
-            jobs: Vec::new(),
             busy: 0,
             deadlines: BTreeSet::new(),
             doomed: VecDeque::new(),
@@ -259,7 +260,6 @@ impl Engine {
             verb,
             mode,
             manual,
-            restart_dependents: false,
         };
         let answer = match self.enqueue(request) {
             Ok(job) => {
@@ -298,14 +298,8 @@ impl Engine {
     }
 
     fn cancel(&mut self, job: JobId) {
-        let found = self.jobs.iter().copied().find(|unit| {
-            self.arena
-                .get(*unit)
-                .job
-                .as_ref()
-                .is_some_and(|queued| queued.id == job)
-        });
-        if let Some(unit) = found {
+        let found = self.arena.jobs.iter().find(|queued| queued.id == job);
+        if let Some(unit) = found.map(|job| job.unit) {
             self.end_job(unit, JobResult::Canceled, String::new(), true);
         }
     }
@@ -319,6 +313,7 @@ impl Engine {
             match timer {
                 Timer::Restart => self.restart_due(unit),
                 Timer::Job => self.job_timed_out(unit),
+                Timer::Look => self.look.push_back(unit),
             }
         }
     }

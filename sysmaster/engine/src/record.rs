@@ -5,7 +5,9 @@
 //! each job that ran changed; nothing is told to anybody outside that rests on an earlier portion
 //! not yet out. Within a portion:
 //!
-//! 1. what recovery dropped or took back, so that no later commit revives it;
+//! 1. what recovery dropped or took back, so that no later commit revives it; and what a unit's end
+//!    means for the machine, which whoever carries it out records by himself: found again, it is
+//!    the same;
 //! 2. the job records of new transactions;
 //! 3. the engine's record, whose `committed` makes these jobs count;
 //! 4. other jobs that changed: a job names the sequence of its command, so a job that is ahead of
@@ -18,15 +20,15 @@
 
 use crate::Engine;
 use crate::api::{Effect, JobId, Record, UnitRecord};
-use crate::graph::Unit;
-use alloc::string::String;
+use crate::node::Unit;
 use alloc::vec::Vec;
+use units::name::UnitName;
 use units::state::{ActiveState, Micros};
 
 /// What a step has brought about so far.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    /// Before everything else.
+    /// Step 1 above.
     pub first: Vec<Effect>,
     /// Step 6 above.
     rest: Vec<Effect>,
@@ -63,10 +65,10 @@ impl Engine {
 
     /// The record of the unit's job is to be written.
     pub(crate) fn touch_job(&mut self, unit: u32) {
-        if let Some(job) = self.arena.at(unit).job.as_mut()
-            && !core::mem::replace(&mut job.dirty, true)
-        {
-            self.outbox.jobs.push(unit);
+        if let Some(job) = self.arena.job_mut(unit) {
+            if !core::mem::replace(&mut job.dirty, true) {
+                self.outbox.jobs.push(unit);
+            }
         }
     }
 
@@ -107,8 +109,10 @@ impl Engine {
     /// Writes the unit's job, or only if it came with a transaction that is not committed yet.
     fn write_job(&mut self, unit: u32, new_only: bool, effects: &mut Vec<Effect>) -> bool {
         let committed = self.stored.committed;
-        let name = String::from(self.arena.name(unit));
-        let Some(job) = self.arena.at(unit).job.as_mut() else {
+        let Some(name) = self.arena.title(unit).cloned() else {
+            return true;
+        };
+        let Some(job) = self.arena.job_mut(unit) else {
             return true;
         };
         if new_only && job.transaction <= committed {
@@ -129,8 +133,9 @@ impl Engine {
             return;
         }
         if !blank {
-            let record = unit_record(self.arena.name(id), unit);
-            effects.push(Effect::Record(Record::Unit(record)));
+            let name = self.arena.title(id).cloned();
+            let record = name.map(|name| unit_record(name, unit));
+            effects.extend(record.map(|record| Effect::Record(Record::Unit(record))));
         } else if was {
             let name = self.arena.title(id).cloned();
             effects.extend(name.map(|unit| Effect::ForgetUnit { unit }));
@@ -141,19 +146,18 @@ impl Engine {
 }
 
 /// Whether nothing of the unit need be remembered: as after loading, start limit not running.
-fn is_blank(unit: &Unit, now: Micros) -> bool {
-    let (begun, count) = unit.limit;
+pub(crate) fn is_blank(unit: &Unit, now: Micros) -> bool {
     unit.active == ActiveState::Inactive
         && unit.pending.is_none()
         && unit.restart_at.is_none()
         && unit.restarts == 0
         && !unit.limit_hit
-        && (count == 0 || now.saturating_sub(begun) >= unit.start_limit.0)
+        && now >= unit.limit_until()
 }
 
-fn unit_record(name: &str, unit: &Unit) -> UnitRecord {
+fn unit_record(name: UnitName, unit: &Unit) -> UnitRecord {
     UnitRecord {
-        name: String::from(name),
+        name,
         active: unit.active,
         since: unit.since,
         invocation: unit.invocation,

@@ -24,6 +24,8 @@ pub enum Rel {
     PropagatesReloadTo,
     PropagatesStopTo,
     Triggers,
+    /// The same from both ends.
+    JoinsNamespaceOf,
     RequiredBy,
     RequisiteOf,
     WantedBy,
@@ -42,7 +44,7 @@ pub enum Rel {
 
 impl Rel {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Requires,
         Self::Requisite,
         Self::Wants,
@@ -55,6 +57,7 @@ impl Rel {
         Self::PropagatesReloadTo,
         Self::PropagatesStopTo,
         Self::Triggers,
+        Self::JoinsNamespaceOf,
         Self::RequiredBy,
         Self::RequisiteOf,
         Self::WantedBy,
@@ -86,6 +89,7 @@ impl Rel {
             Self::PropagatesReloadTo => Self::ReloadPropagatedFrom,
             Self::PropagatesStopTo => Self::StopPropagatedFrom,
             Self::Triggers => Self::TriggeredBy,
+            Self::JoinsNamespaceOf => Self::JoinsNamespaceOf,
             Self::RequiredBy => Self::Requires,
             Self::RequisiteOf => Self::Requisite,
             Self::WantedBy => Self::Wants,
@@ -118,6 +122,7 @@ impl Rel {
             Self::PropagatesReloadTo => "PropagatesReloadTo",
             Self::PropagatesStopTo => "PropagatesStopTo",
             Self::Triggers => "Triggers",
+            Self::JoinsNamespaceOf => "JoinsNamespaceOf",
             Self::RequiredBy => "RequiredBy",
             Self::RequisiteOf => "RequisiteOf",
             Self::WantedBy => "WantedBy",
@@ -154,7 +159,8 @@ impl Rel {
             DepKind::PropagatesStopTo => Self::PropagatesStopTo,
             DepKind::StopPropagatedFrom => Self::StopPropagatedFrom,
             DepKind::Triggers => Self::Triggers,
-            DepKind::JoinsNamespaceOf | DepKind::Slice => return None,
+            DepKind::JoinsNamespaceOf => Self::JoinsNamespaceOf,
+            DepKind::Slice => return None,
         })
     }
 }

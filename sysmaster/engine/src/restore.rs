@@ -13,10 +13,8 @@
 //! What helpers then report corrects the units. Each difference is a line for people.
 
 use crate::api::{Effect, EngineRecord, JobRecord, Record, UnitId, UnitRecord};
-use crate::graph::NONE;
 use crate::job::{self, Job, Phase};
 use crate::{Engine, Timer};
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use units::name::UnitName;
@@ -52,15 +50,7 @@ impl Engine {
     }
 
     fn restore_unit(&mut self, record: UnitRecord) {
-        let Ok(name) = UnitName::new(&record.name) else {
-            let text = [
-                "a state record names “",
-                &record.name,
-                "”, which is no unit: ignored",
-            ];
-            return self.log(4, None, text.concat());
-        };
-        let id = self.arena.intern(&name);
+        let id = self.arena.intern(&record.name);
         let unit = self.arena.at(id);
         unit.active = record.active;
         unit.since = record.since;
@@ -80,10 +70,7 @@ impl Engine {
 
     fn restore_job(&mut self, mut record: JobRecord) {
         let committed = self.record.committed;
-        let Ok(name) = UnitName::new(&record.unit) else {
-            return self.drop_record(&record, NONE, "its unit's name is not one");
-        };
-        let unit = self.arena.intern(&name);
+        let unit = self.arena.intern(&record.unit);
         if record.transaction > committed {
             match record
                 .was
@@ -112,6 +99,7 @@ impl Engine {
         }
         self.drop_older(unit);
         let job = Job {
+            unit,
             id: record.id,
             verb: record.verb,
             phase: Phase::Waiting,
@@ -124,25 +112,17 @@ impl Engine {
             seq: record.seq,
             was: None,
             deadline: None,
-            place: self.jobs.len(),
             queued: false,
             recorded: true,
             dirty: false,
         };
-        self.jobs.push(unit);
-        self.arena.at(unit).job = Some(Box::new(job));
+        self.arena.put_job(job);
     }
 
     /// The job the unit was restored with so far was to be replaced.
     fn drop_older(&mut self, unit: u32) {
-        if let Some(old) = self.arena.at(unit).job.take() {
-            self.jobs.swap_remove(old.place);
-            if let Some(&moved) = self.jobs.get(old.place)
-                && let Some(moved) = self.arena.at(moved).job.as_mut()
-            {
-                moved.place = old.place;
-            }
-            let name = String::from(self.arena.name(unit));
+        let old = self.arena.take_job(unit);
+        if let Some((old, name)) = old.zip(self.arena.title(unit).cloned()) {
             self.drop_record(&old.record(name), unit, "a later job replaces it");
         }
     }
@@ -152,22 +132,19 @@ impl Engine {
             "the queued ",
             record.verb.as_str(),
             " of ",
-            &record.unit,
+            record.unit.as_str(),
             " is gone: ",
             why,
         ];
-        let known = (unit != NONE).then_some(unit);
-        self.log(5, known, parts.concat());
+        self.log(5, Some(unit), parts.concat());
         self.outbox.first.push(Effect::ForgetJob { job: record.id });
-        if let Some(unit) = known {
-            self.outbox.push(Effect::JobEnded {
-                job: record.id,
-                unit: UnitId(unit),
-                verb: record.verb,
-                result: JobResult::Canceled,
-                detail: String::from(why),
-            });
-        }
+        self.outbox.push(Effect::JobEnded {
+            job: record.id,
+            unit: UnitId(unit),
+            verb: record.verb,
+            result: JobResult::Canceled,
+            detail: String::from(why),
+        });
     }
 
     /// Everything is loaded: goes on with the jobs that were in flight.
@@ -179,12 +156,14 @@ impl Engine {
         let units = self.by_age();
         for &unit in &units {
             let it = self.arena.get(unit);
-            let Some(job) = it.job.as_ref() else { continue };
+            let Some(job) = self.arena.job(unit) else {
+                continue;
+            };
             let (given, since) = (job.seq != 0 && job.seq == it.seq, job.since);
-            let timeout = it.job_timeout;
+            let timeout = it.settings().job_timeout;
             if given {
                 self.set_phase(unit, Phase::Running);
-            } else if let Some(job) = self.arena.at(unit).job.as_mut() {
+            } else if let Some(job) = self.arena.job_mut(unit) {
                 job.seq = 0;
             }
             if let Some(timeout) = timeout {
@@ -205,7 +184,8 @@ impl Engine {
     /// What became of the command the unit's job was given under, if that is recorded.
     fn known_outcome(&self, unit: u32) -> Option<(Verb, Outcome)> {
         let it = self.arena.get(unit);
-        let job = it.job.as_ref().filter(|job| job.phase == Phase::Running)?;
+        let job = self.arena.job(unit);
+        let job = job.filter(|job| job.phase == Phase::Running)?;
         let verb = match job.verb {
             JobVerb::Start => Verb::Start,
             JobVerb::Stop | JobVerb::Restart => Verb::Stop,
@@ -228,7 +208,7 @@ impl Engine {
     pub fn restored(&self) -> Vec<UnitName> {
         let unloaded = |unit: &u32| {
             let it = self.arena.get(*unit);
-            it.load.is_none() && (it.recorded || it.job.is_some())
+            it.load.is_none() && (it.recorded || it.has_job())
         };
         (0..self.arena.len())
             .filter(unloaded)

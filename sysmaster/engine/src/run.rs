@@ -13,13 +13,12 @@
 //! again can close one among queued jobs. If jobs are queued, none is under way and none may run,
 //! the youngest job on a cycle is canceled, with a line that says so. No job stands for ever.
 
-use crate::api::{Effect, UnitId, Verdict};
+use crate::api::{Cause, Effect, UnitId, Verdict};
 use crate::graph::NONE;
 use crate::job::{self, First, Job, Phase};
 use crate::rel::Rel;
 use crate::unit::Doom;
 use crate::{Backing, Engine, Entropy, Timer};
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use units::spec::LoadState;
@@ -28,28 +27,21 @@ use units::wire::helper::Verb;
 
 impl Engine {
     /// Gives a unit a job.
-    pub(crate) fn attach(&mut self, unit: u32, mut job: Box<Job>) {
-        job.place = self.jobs.len();
-        self.jobs.push(unit);
+    pub(crate) fn attach(&mut self, job: Job) {
+        let unit = job.unit;
         if job.phase != Phase::Waiting {
             self.busy += 1;
         }
         if let Some(at) = job.deadline {
             self.deadlines.insert((at, unit, Timer::Job));
         }
-        self.arena.at(unit).job = Some(job);
+        self.arena.put_job(job);
         self.count_order(unit, true);
     }
 
-    fn detach(&mut self, unit: u32) -> Option<Box<Job>> {
+    fn detach(&mut self, unit: u32) -> Option<Job> {
         self.count_order(unit, false);
-        let job = self.arena.at(unit).job.take()?;
-        self.jobs.swap_remove(job.place);
-        if let Some(&moved) = self.jobs.get(job.place)
-            && let Some(moved) = self.arena.at(moved).job.as_mut()
-        {
-            moved.place = job.place;
-        }
+        let job = self.arena.take_job(unit)?;
         if job.phase != Phase::Waiting {
             self.busy -= 1;
         }
@@ -61,14 +53,14 @@ impl Engine {
 
     /// Adds the unit's job to, or takes it from, the counts of what goes before what.
     pub(crate) fn count_order(&mut self, unit: u32, add: bool) {
-        let Some(job) = self.arena.get(unit).job.as_ref() else {
+        let Some(job) = self.arena.job(unit) else {
             return;
         };
         let ours = (job.verb, job.ignore_order);
         let (before, after) = self.arena.order_at(unit);
         for at in before..self.arena.get(unit).edges.len() {
             let other = self.arena.end(unit, at);
-            let Some(job) = self.arena.get(other).job.as_ref() else {
+            let Some(job) = self.arena.job(other) else {
                 continue;
             };
             let theirs = (job.verb, job.ignore_order);
@@ -87,7 +79,7 @@ impl Engine {
                 First::Latter => former,
                 First::Neither => continue,
             };
-            if let Some(job) = self.arena.at(waits).job.as_mut() {
+            if let Some(job) = self.arena.job_mut(waits) {
                 job.blockers = if add {
                     job.blockers + 1
                 } else {
@@ -102,30 +94,31 @@ impl Engine {
 
     /// Counts everything again: edges changed under queued jobs.
     pub(crate) fn recount(&mut self) {
-        for at in 0..self.jobs.len() {
-            let unit = self.jobs.get(at).copied().unwrap_or(NONE);
-            if let Some(job) = self.arena.at(unit).job.as_mut() {
-                job.blockers = 0;
-            }
+        for job in &mut self.arena.jobs {
+            job.blockers = 0;
         }
-        for at in 0..self.jobs.len() {
-            let unit = self.jobs.get(at).copied().unwrap_or(NONE);
-            self.count_order_once(unit);
+        for at in 0..self.arena.jobs.len() {
+            self.count_order_once(self.unit_of_job(at));
         }
-        for at in 0..self.jobs.len() {
-            self.push_run(self.jobs.get(at).copied().unwrap_or(NONE));
+        for at in 0..self.arena.jobs.len() {
+            self.push_run(self.unit_of_job(at));
         }
+    }
+
+    /// The unit of the job at this place among all.
+    pub(crate) fn unit_of_job(&self, at: usize) -> u32 {
+        self.arena.jobs.get(at).map_or(NONE, |job| job.unit)
     }
 
     /// The share of one unit where all units are counted: each pair from its former end.
     fn count_order_once(&mut self, unit: u32) {
-        let Some(job) = self.arena.get(unit).job.as_ref() else {
+        let Some(job) = self.arena.job(unit) else {
             return;
         };
         let ours = (job.verb, job.ignore_order);
         for at in self.arena.range(unit, Rel::Before) {
             let other = self.arena.end(unit, at);
-            let Some(job) = self.arena.get(other).job.as_ref() else {
+            let Some(job) = self.arena.job(other) else {
                 continue;
             };
             let waits = match job::order(ours, (job.verb, job.ignore_order)) {
@@ -133,7 +126,7 @@ impl Engine {
                 First::Latter => unit,
                 First::Neither => continue,
             };
-            if let Some(job) = self.arena.at(waits).job.as_mut() {
+            if let Some(job) = self.arena.job_mut(waits) {
                 job.blockers += 1;
             }
         }
@@ -141,7 +134,7 @@ impl Engine {
 
     /// The unit's job may run, as far as order goes; if not, what held it holds it no more.
     pub(crate) fn push_run(&mut self, unit: u32) {
-        let Some(job) = self.arena.at(unit).job.as_mut() else {
+        let Some(job) = self.arena.job_mut(unit) else {
             return;
         };
         if !matches!(job.phase, Phase::Waiting | Phase::Held) {
@@ -155,7 +148,7 @@ impl Engine {
     }
 
     pub(crate) fn set_phase(&mut self, unit: u32, phase: Phase) {
-        let Some(job) = self.arena.at(unit).job.as_mut() else {
+        let Some(job) = self.arena.job_mut(unit) else {
             return;
         };
         let was = core::mem::replace(&mut job.phase, phase);
@@ -171,7 +164,7 @@ impl Engine {
 
     /// Runs a unit's job if it may.
     pub(crate) fn run(&mut self, unit: u32, entropy: Entropy<'_>) {
-        let Some(job) = self.arena.at(unit).job.as_mut() else {
+        let Some(job) = self.arena.job_mut(unit) else {
             return;
         };
         job.queued = false;
@@ -219,6 +212,17 @@ impl Engine {
                 return self.end_job(unit, JobResult::Invalid, text, true);
             }
         }
+        if it.has_conditions && !self.arena.job(unit).is_some_and(|job| job.checked) {
+            let seq = self.next_seq();
+            if let Some(job) = self.arena.job_mut(unit) {
+                job.seq = seq;
+            }
+            self.set_phase(unit, Phase::Checking);
+            return self.outbox.push(Effect::Check {
+                unit: UnitId(unit),
+                seq,
+            });
+        }
         if self.arena.is_unsupported(unit) {
             let text = String::from("there is no helper for units of this type");
             return self.end_job(unit, JobResult::Unsupported, text, true);
@@ -232,24 +236,12 @@ impl Engine {
             let text = text.concat();
             return self.end_job(unit, JobResult::Dependency, text, true);
         }
-        let it = self.arena.get(unit);
-        if it.has_conditions && !it.job.as_ref().is_some_and(|job| job.checked) {
-            let seq = self.next_seq();
-            if let Some(job) = self.arena.at(unit).job.as_mut() {
-                job.seq = seq;
-            }
-            self.set_phase(unit, Phase::Checking);
-            return self.outbox.push(Effect::Check {
-                unit: UnitId(unit),
-                seq,
-            });
-        }
         self.launch(unit, entropy);
     }
 
     /// The conditions were evaluated.
     pub(crate) fn checked(&mut self, unit: u32, seq: u64, verdict: Verdict, entropy: Entropy<'_>) {
-        let Some(job) = self.arena.at(unit).job.as_mut() else {
+        let Some(job) = self.arena.job_mut(unit) else {
             return;
         };
         if job.phase != Phase::Checking || job.seq != seq {
@@ -294,10 +286,8 @@ impl Engine {
 
     fn run_stop(&mut self, unit: u32) {
         let it = self.arena.get(unit);
-        let restarts = it
-            .job
-            .as_ref()
-            .is_some_and(|job| job.verb == JobVerb::Restart);
+        let job = self.arena.job(unit);
+        let restarts = job.is_some_and(|job| job.verb == JobVerb::Restart);
         let at_rest = it.active.is_down() && matches!(it.pending, None | Some(Verb::ResetFailed));
         if at_rest && (it.restart_at.is_none() || restarts) {
             return self.end(unit, JobResult::Done);
@@ -340,12 +330,12 @@ impl Engine {
     }
 
     fn under_way(&mut self, unit: u32, seq: u64) {
-        if let Some(job) = self.arena.at(unit).job.as_mut() {
+        if let Some(job) = self.arena.job_mut(unit) {
             job.seq = seq;
         }
         self.set_phase(unit, Phase::Running);
         self.touch_job(unit);
-        let Some(limit) = self.arena.get(unit).job_running_timeout else {
+        let Some(limit) = self.arena.get(unit).settings().job_running_timeout else {
             return;
         };
         self.set_job_deadline(unit, self.now.saturating_add(limit));
@@ -353,7 +343,7 @@ impl Engine {
 
     /// The earlier of this deadline and the one it has.
     pub(crate) fn set_job_deadline(&mut self, unit: u32, at: u64) {
-        let Some(job) = self.arena.at(unit).job.as_mut() else {
+        let Some(job) = self.arena.job_mut(unit) else {
             return;
         };
         let old = job.deadline;
@@ -374,7 +364,7 @@ impl Engine {
     /// The job has ended. Without `spread` it made room for others: nothing follows from that.
     /// With it, what depends on its unit learns of a failure.
     pub(crate) fn end_job(&mut self, unit: u32, result: JobResult, why: String, spread: bool) {
-        let Some(job) = self.arena.get(unit).job.as_ref() else {
+        let Some(job) = self.arena.job(unit) else {
             return;
         };
         if job.verb == JobVerb::Restart && result == JobResult::Done {
@@ -415,7 +405,7 @@ impl Engine {
     fn start_again(&mut self, unit: u32) {
         self.count_order(unit, false);
         self.set_phase(unit, Phase::Waiting);
-        if let Some(job) = self.arena.at(unit).job.as_mut() {
+        if let Some(job) = self.arena.job_mut(unit) {
             job.verb = JobVerb::Start;
             job.seq = 0;
             job.checked = false;
@@ -426,7 +416,7 @@ impl Engine {
     }
 
     pub(crate) fn job_timed_out(&mut self, unit: u32) {
-        if let Some(job) = self.arena.at(unit).job.as_mut() {
+        if let Some(job) = self.arena.job_mut(unit) {
             job.deadline = None;
             let verb = job.verb.as_str();
             let text = [
@@ -436,18 +426,20 @@ impl Engine {
             ]
             .concat();
             self.end_job(unit, JobResult::Timeout, text, true);
+            let action = self.arena.get(unit).settings().job_timeout_action;
+            self.act(unit, action, Cause::JobTimeout);
         }
     }
 
     /// Jobs are queued and nothing can move any of them: cancels one. False if all is well.
     pub(crate) fn break_standstill(&mut self) -> bool {
-        if self.jobs.is_empty() || self.busy != 0 || self.recovering {
+        if self.arena.jobs.is_empty() || self.busy != 0 || self.recovering {
             return false;
         }
         // From job to a job it waits for, as many steps as there are jobs: then on a cycle. Once
         // more round it for the youngest.
-        let mut unit = self.jobs.first().copied().unwrap_or(NONE);
-        for _ in 0..self.jobs.len() {
+        let mut unit = self.unit_of_job(0);
+        for _ in 0..self.arena.jobs.len() {
             unit = self.waits_for(unit).next().unwrap_or(unit);
         }
         let (start, mut youngest) = (unit, unit);
@@ -456,7 +448,7 @@ impl Engine {
             text.push_str(self.arena.name(unit));
             text.push_str(" waits for ");
             unit = self.waits_for(unit).next().unwrap_or(start);
-            let id = |unit| self.arena.get(unit).job.as_ref().map(|job| job.id);
+            let id = |unit| self.arena.job(unit).map(|job| job.id);
             if id(unit) > id(youngest) {
                 youngest = unit;
             }
@@ -474,19 +466,12 @@ impl Engine {
 
     /// Units whose jobs go before this unit's.
     pub(crate) fn waits_for(&self, unit: u32) -> impl Iterator<Item = u32> + '_ {
-        let ours = self
-            .arena
-            .get(unit)
-            .job
-            .as_ref()
-            .map(|job| (job.verb, job.ignore_order));
-        let theirs = move |other: &u32| {
-            self.arena
-                .get(*other)
-                .job
-                .as_ref()
-                .map(|job| (job.verb, job.ignore_order))
+        let doing = move |unit: u32| {
+            let job = self.arena.job(unit);
+            job.map(|job| (job.verb, job.ignore_order))
         };
+        let ours = doing(unit);
+        let theirs = move |other: &u32| doing(*other);
         let after = self.arena.ends(unit, Rel::After).filter(move |other| {
             matches!((theirs(other), ours), (Some(a), Some(b)) if job::order(a, b) == First::Former)
         });
@@ -521,8 +506,13 @@ impl Engine {
 
     /// All units with a job, by the numbers of the jobs.
     pub(crate) fn by_age(&self) -> Vec<u32> {
-        let mut units = self.jobs.clone();
-        units.sort_unstable_by_key(|unit| self.arena.get(*unit).job.as_ref().map(|job| job.id));
-        units
+        let mut jobs: Vec<_> = self
+            .arena
+            .jobs
+            .iter()
+            .map(|job| (job.id, job.unit))
+            .collect();
+        jobs.sort_unstable();
+        jobs.into_iter().map(|(_, unit)| unit).collect()
     }
 }

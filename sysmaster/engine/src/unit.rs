@@ -18,14 +18,14 @@
 //! What it has not reported is down. A pending command it has never seen is sent again, with its
 //! sequence, whatever the unit is now: the helper answers. One it had accepted and now knows nothing of is not: it counts as interrupted.
 
-use crate::api::{Backing, Effect, Observed, UnitId};
+use crate::api::{Backing, Cause, Effect, Observed, UnitId};
 use crate::graph::NONE;
 use crate::job::Phase;
 use crate::rel::Rel;
 use crate::transaction::Request;
 use crate::{Engine, Timer};
 use alloc::string::String;
-use units::spec::UnitSpec;
+use units::spec::{Action, UnitSpec};
 use units::state::{ActiveState, JobMode, JobResult, JobVerb, Outcome};
 use units::wire::helper::Verb;
 
@@ -103,6 +103,9 @@ impl Engine {
             .filter(|_| finished)
             .map(|verb| (verb, seen.outcome));
         self.set_state(unit, to, hint);
+        if pending == Some(Verb::ResetFailed) {
+            self.look.push_back(unit);
+        }
     }
 
     /// Notes, or forgets, that another invocation is wished for. The wish counts when the end of
@@ -114,7 +117,7 @@ impl Engine {
             return self.forget_restart(unit);
         };
         let unwelcome = !news || self.record.shutting_down || it.limit_hit || it.pending.is_some();
-        let has_job = it.job.as_ref().is_some_and(|job| match job.verb {
+        let has_job = self.arena.job(unit).is_some_and(|job| match job.verb {
             JobVerb::Start => job.phase != Phase::Running,
             JobVerb::Stop => job.phase == Phase::Running,
             verb => verb == JobVerb::Restart,
@@ -140,8 +143,9 @@ impl Engine {
 
     pub(crate) fn restart_due(&mut self, unit: u32) {
         self.forget_restart(unit);
+        let verb = self.arena.job(unit).map(|job| job.verb);
         let it = self.arena.at(unit);
-        match it.job.as_ref().map(|job| job.verb) {
+        match verb {
             // The stop that waits is to reach the helper: see above. Until it runs, or is canceled.
             Some(JobVerb::Stop) => return self.restart_in(unit, 1_000_000),
             Some(JobVerb::Start | JobVerb::Restart) => return,
@@ -152,9 +156,8 @@ impl Engine {
         self.wanted.push_back(Request {
             unit,
             verb: JobVerb::Start,
-            mode: JobMode::Replace,
+            mode: JobMode::RestartDependencies,
             manual: false,
-            restart_dependents: true,
         });
     }
 
@@ -162,7 +165,8 @@ impl Engine {
     pub(crate) fn within_limit(&mut self, unit: u32) -> bool {
         let now = self.now;
         let it = self.arena.at(unit);
-        let (interval, burst) = it.start_limit;
+        let limit = it.settings().start_limit;
+        let (interval, burst) = (limit.interval, limit.burst);
         let (begun, count) = it.limit;
         let allowed = interval == 0 || burst == 0;
         if allowed || count == 0 || now.saturating_sub(begun) >= interval {
@@ -180,6 +184,7 @@ impl Engine {
             ];
             let text = text.concat();
             self.log(3, Some(unit), text.clone());
+            self.act(unit, limit.action, Cause::StartLimit);
             self.end_job(unit, JobResult::Failed, text, true);
             self.set_state(unit, ActiveState::Failed, None);
             return false;
@@ -213,7 +218,7 @@ impl Engine {
     pub(crate) fn settle_job(&mut self, unit: u32, hint: Hint) -> bool {
         self.push_run(unit);
         let it = self.arena.get(unit);
-        let Some(job) = it.job.as_ref() else {
+        let Some(job) = self.arena.job(unit) else {
             return true;
         };
         let (is, running, idle) = (it.active, job.phase == Phase::Running, it.pending.is_none());
@@ -272,9 +277,13 @@ impl Engine {
         }
         if to == ActiveState::Failed {
             self.want_all(unit, Rel::OnFailure);
+            let action = self.arena.get(unit).settings().failure_action;
+            self.act(unit, action, Cause::Failed);
         }
         if to == ActiveState::Inactive && from != ActiveState::Failed {
             self.want_all(unit, Rel::OnSuccess);
+            let action = self.arena.get(unit).settings().success_action;
+            self.act(unit, action, Cause::Succeeded);
         }
         if to.is_down() || to == ActiveState::Active {
             self.look.push_back(unit);
@@ -285,6 +294,7 @@ impl Engine {
         for (rel, mode) in [
             (Rel::Requires, JobMode::Replace),
             (Rel::BindsTo, JobMode::Replace),
+            (Rel::Upholds, JobMode::Replace),
             (Rel::Wants, JobMode::Fail),
         ] {
             for at in self.arena.range(unit, rel) {
@@ -317,9 +327,9 @@ impl Engine {
     pub(crate) fn want_all(&mut self, unit: u32, rel: Rel) {
         let it = self.arena.get(unit);
         let mode = if rel == Rel::OnFailure {
-            it.on_failure_mode
+            it.settings().on_failure_mode
         } else {
-            it.on_success_mode
+            it.settings().on_success_mode
         };
         for at in self.arena.range(unit, rel) {
             self.ask(self.arena.end(unit, at), JobVerb::Start, mode);
@@ -328,30 +338,48 @@ impl Engine {
 
     /// Wants a job that nobody asked for. Starts are counted: `OnFailure=` may lead back to where
     /// it came from, through units that fail or end at once, and would never come to an end.
-    fn ask(&mut self, unit: u32, verb: JobVerb, mode: JobMode) {
-        if verb == JobVerb::Start {
-            let now = self.now;
-            let it = self.arena.at(unit);
-            if now.saturating_sub(it.own_starts.0) >= OWN_STARTS_INTERVAL {
-                it.own_starts = (now, 0);
-            }
-            it.own_starts.1 = it.own_starts.1.saturating_add(1);
-            if it.own_starts.1 > OWN_STARTS {
-                if it.own_starts.1 == OWN_STARTS + 1 {
-                    let text = "other units' ends started it too often: left alone for ten seconds";
-                    self.log(4, Some(unit), String::from(text));
-                }
-                return;
-            }
+    pub(crate) fn ask(&mut self, unit: u32, verb: JobVerb, mode: JobMode) {
+        if verb == JobVerb::Start && !self.may_start_again(unit) {
+            return;
         }
-        let (manual, restart_dependents) = (false, false);
+        let manual = false;
         self.wanted.push_back(Request {
             unit,
             verb,
             mode,
             manual,
-            restart_dependents,
         });
+    }
+
+    /// Counts a start that nobody asked for. If it was one too many, the unit is looked at again
+    /// when its time is over.
+    fn may_start_again(&mut self, unit: u32) -> bool {
+        let now = self.now;
+        let it = self.arena.at(unit);
+        if now.saturating_sub(it.own_starts.0) >= OWN_STARTS_INTERVAL {
+            it.own_starts = (now, 0);
+        }
+        it.own_starts.1 = it.own_starts.1.saturating_add(1);
+        let (since, count) = it.own_starts;
+        if count == OWN_STARTS + 1 {
+            let text = "other units started it too often: left alone for ten seconds";
+            self.log(4, Some(unit), String::from(text));
+            self.look_at_time(unit, since.saturating_add(OWN_STARTS_INTERVAL));
+        }
+        count <= OWN_STARTS
+    }
+
+    /// What a unit's end means for the machine. While the machine goes down nothing: what ends then
+    /// was stopped for that.
+    pub(crate) fn act(&mut self, unit: u32, action: Action, cause: Cause) {
+        if action != Action::None && !self.record.shutting_down {
+            let unit = UnitId(unit);
+            self.outbox.first.push(Effect::Act {
+                unit,
+                action,
+                cause,
+            });
+        }
     }
 
     /// Ends the jobs that cannot do without this unit.
@@ -370,96 +398,13 @@ impl Engine {
         for rel in rels {
             for at in self.arena.range(unit, *rel) {
                 let other = self.arena.end(unit, at);
-                let verb = self.arena.get(other).job.as_ref().map(|job| job.verb);
+                let verb = self.arena.job(other).map(|job| job.verb);
                 if matches!(verb, Some(JobVerb::Start | JobVerb::VerifyActive)) {
                     let text = [self.arena.name(unit), why].concat();
                     self.end_job(other, JobResult::Dependency, text, true);
                 }
             }
         }
-    }
-
-    /// Whether a unit may stay as it is: those bound to it, and those it alone needed.
-    pub(crate) fn look_at(&mut self, unit: u32) {
-        let it = self.arena.get(unit);
-        if it.job.is_some() {
-            return;
-        }
-        if it.active == ActiveState::Active {
-            self.look_at_binding(unit);
-            self.look_at_need(unit);
-        } else if it.active.is_down() {
-            for at in self.arena.range(unit, Rel::BoundBy) {
-                self.look_at_binding(self.arena.end(unit, at));
-            }
-            for rel in [
-                Rel::Requires,
-                Rel::Requisite,
-                Rel::Wants,
-                Rel::BindsTo,
-                Rel::Upholds,
-            ] {
-                for at in self.arena.range(unit, rel) {
-                    self.look_at_need(self.arena.end(unit, at));
-                }
-            }
-        }
-    }
-
-    /// A unit may not be up while one it is bound to is down and has no job.
-    fn look_at_binding(&mut self, unit: u32) {
-        let it = self.arena.get(unit);
-        if it.active != ActiveState::Active || it.job.is_some() {
-            return;
-        }
-        let gone = |other: &u32| {
-            let other = self.arena.get(*other);
-            other.active.is_down() && other.job.is_none()
-        };
-        let culprit = self.arena.ends(unit, Rel::BindsTo).find(gone);
-        if let Some(culprit) = culprit {
-            let parts = ["stopped, because it is bound to ", self.arena.name(culprit)];
-            let text = [&parts.concat(), ", which is not active"].concat();
-            self.log(5, Some(unit), text);
-            self.ask(unit, JobVerb::Stop, JobMode::Replace);
-        }
-    }
-
-    /// `StopWhenUnneeded=`.
-    fn look_at_need(&mut self, unit: u32) {
-        let it = self.arena.get(unit);
-        if !it.stop_when_unneeded || it.active != ActiveState::Active || it.job.is_some() {
-            return;
-        }
-        let pins = [
-            Rel::RequiredBy,
-            Rel::RequisiteOf,
-            Rel::WantedBy,
-            Rel::BoundBy,
-            Rel::UpheldBy,
-        ];
-        let needed = pins
-            .into_iter()
-            .flat_map(|rel| self.arena.ends(unit, rel))
-            .any(|other| {
-                let other = self.arena.get(other);
-                !other.at_rest() || other.job.is_some()
-            });
-        if !needed {
-            self.log(
-                6,
-                Some(unit),
-                String::from("stopped, because nothing needs it any more"),
-            );
-            self.ask(unit, JobVerb::Stop, JobMode::Replace);
-        }
-    }
-
-    /// A unit this one is bound to and ordered after, and which is not up.
-    pub(crate) fn bound_to_inactive(&self, unit: u32) -> Option<u32> {
-        self.arena
-            .ends(unit, Rel::BindsTo)
-            .find(|other| !self.active(*other).is_up() && self.arena.has(unit, Rel::After, *other))
     }
 
     /// A helper is in contact and has reported all it knows.
@@ -533,7 +478,7 @@ impl Engine {
             }
             let busy = it.pending.take().is_some();
             let down = it.active.is_down();
-            let verb = it.job.as_ref().map(|job| job.verb);
+            let verb = self.arena.job(unit).map(|job| job.verb);
             if busy {
                 self.touch_unit(unit);
             }

@@ -3,7 +3,7 @@
 
 use crate::Engine;
 use crate::api::{Backing, JobId, UnitId};
-use crate::job::Phase;
+use crate::job::{Job, Phase};
 use crate::rel::Rel;
 use units::name::UnitName;
 use units::spec::LoadState;
@@ -107,21 +107,12 @@ impl Engine {
     }
 
     fn job_of(&self, unit: u32) -> Option<JobView> {
-        self.arena.get(unit).job.as_ref().map(|job| JobView {
-            id: job.id,
-            unit: UnitId(unit),
-            verb: job.verb,
-            phase: job.phase,
-            since: job.since,
-            deadline: job.deadline,
-            blockers: job.blockers,
-            irreversible: job.irreversible,
-        })
+        self.arena.job(unit).map(view_of)
     }
 
     /// Queued jobs, in no particular order.
     pub fn jobs(&self) -> impl Iterator<Item = JobView> + '_ {
-        self.jobs.iter().filter_map(|unit| self.job_of(*unit))
+        self.arena.jobs.iter().map(view_of)
     }
 
     /// A queued job by its number.
@@ -152,5 +143,18 @@ impl Engine {
     /// The machine is going down.
     pub fn is_shutting_down(&self) -> bool {
         self.record.shutting_down
+    }
+}
+
+fn view_of(job: &Job) -> JobView {
+    JobView {
+        id: job.id,
+        unit: UnitId(job.unit),
+        verb: job.verb,
+        phase: job.phase,
+        since: job.since,
+        deadline: job.deadline,
+        blockers: job.blockers,
+        irreversible: job.irreversible,
     }
 }

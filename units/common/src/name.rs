@@ -7,10 +7,10 @@
 //!
 //! Types are open (anybody may add one), so a type is any word of up to [`MAX_TYPE`] lower-case
 //! letters, digits and `-` that begins with a letter. A [`UnitName`] is valid by construction; it
-//! is one pointer and a length, and its parts are slices of it.
+//! is one pointer and a length, copies share the text, and its parts are slices of it.
 
 use alloc::borrow::ToOwned;
-use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::string::String;
 use core::borrow::Borrow;
 use core::fmt;
@@ -115,7 +115,7 @@ impl core::error::Error for NameError {}
 
 /// The valid name of a unit.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct UnitName(Box<str>);
+pub struct UnitName(Rc<str>);
 
 impl UnitName {
     /// Checks a name.
@@ -275,7 +275,7 @@ impl TryFrom<&str> for UnitName {
 
 impl From<UnitName> for String {
     fn from(name: UnitName) -> Self {
-        name.0.into_string()
+        String::from(&*name.0)
     }
 }
 
@@ -289,14 +289,14 @@ impl<'de> Deserialize<'de> for UnitName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
         match check(&name) {
-            Ok(()) => Ok(Self(name.into_boxed_str())),
+            Ok(()) => Ok(Self(name.into())),
             Err(_) => Err(serde::de::Error::custom("not a unit name")),
         }
     }
 }
 
-fn concat(parts: &[&str]) -> Box<str> {
-    parts.concat().into_boxed_str()
+fn concat(parts: &[&str]) -> Rc<str> {
+    parts.concat().into()
 }
 
 fn split_type(name: &str) -> Option<(&str, &str)> {

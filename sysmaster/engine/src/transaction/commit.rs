@@ -10,7 +10,6 @@ use super::{Transaction, TxJob};
 use crate::Engine;
 use crate::api::JobId;
 use crate::job::{self, Job, Phase};
-use alloc::boxed::Box;
 use alloc::string::String;
 use units::state::{JobMode, JobResult, JobVerb};
 
@@ -32,18 +31,32 @@ impl Engine {
         }
     }
 
-    /// Cancels every queued job whose unit is not in the transaction.
+    /// Cancels every queued job whose unit is neither in the transaction nor left alone by it. What
+    /// stays belongs to this transaction now, whatever it came with.
     fn cancel_others(&mut self, tx: &Transaction) {
         let mut at = 0;
-        while let Some(&unit) = self.jobs.get(at) {
-            if self.first_job(tx, unit) == crate::graph::NONE {
+        while at < self.arena.jobs.len() {
+            let unit = self.unit_of_job(at);
+            let stays = self.arena.get(unit).ignore_on_isolate;
+            if !stays && self.first_job(tx, unit) == crate::graph::NONE {
                 self.end_job(unit, JobResult::Canceled, String::new(), false);
             } else {
-                // What stays belongs to this transaction now, whatever it came with.
-                self.touch_job(unit);
+                self.claim(unit);
                 at += 1;
             }
         }
+    }
+
+    /// Makes a unit's queued job one of this transaction.
+    fn claim(&mut self, unit: u32) {
+        let committed = self.record.committed;
+        if let Some(job) = self.arena.job_mut(unit) {
+            if job.transaction != committed {
+                job.was = Some((job.verb, job.transaction));
+                job.transaction = committed;
+            }
+        }
+        self.touch_job(unit);
     }
 
     fn install(&mut self, tx_job: &TxJob, mode: JobMode) {
@@ -58,12 +71,10 @@ impl Engine {
             }
         }
         self.last_job += 1;
-        let deadline = self
-            .arena
-            .get(unit)
-            .job_timeout
-            .map(|t| self.now.saturating_add(t));
+        let timeout = self.arena.get(unit).settings().job_timeout;
+        let deadline = timeout.map(|t| self.now.saturating_add(t));
         let job = Job {
+            unit,
             id: JobId(self.last_job),
             verb: tx_job.verb,
             phase: Phase::Waiting,
@@ -76,24 +87,19 @@ impl Engine {
             seq: 0,
             was: None,
             deadline,
-            place: self.jobs.len(),
             queued: false,
             recorded: false,
             dirty: false,
         };
-        self.attach(unit, Box::new(job));
+        self.attach(job);
         self.touch_job(unit);
     }
 
     fn merge_into(&mut self, tx_job: &TxJob, verb: JobVerb, irreversible: bool) {
         let unit = tx_job.unit;
         self.count_order(unit, false);
-        let committed = self.record.committed;
-        if let Some(job) = self.arena.at(unit).job.as_mut() {
-            if job.transaction != committed {
-                job.was = Some((job.verb, job.transaction));
-                job.transaction = committed;
-            }
+        self.claim(unit);
+        if let Some(job) = self.arena.job_mut(unit) {
             let goes_on = verb == job.verb && tx_job.verb != JobVerb::Reload;
             job.verb = verb;
             job.irreversible |= irreversible;
@@ -106,6 +112,5 @@ impl Engine {
             self.set_phase(unit, phase);
         }
         self.count_order(unit, true);
-        self.touch_job(unit);
     }
 }

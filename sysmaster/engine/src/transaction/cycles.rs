@@ -11,13 +11,12 @@ use crate::Engine;
 use crate::api::Rejection;
 use crate::graph::NONE;
 use crate::job::{self, First};
-use alloc::string::String;
 use alloc::vec::Vec;
 use units::state::JobVerb;
 
 /// A unit on the path of the search.
-struct Step {
-    unit: u32,
+pub(super) struct Step {
+    pub unit: u32,
     /// What its job does, and whether it ignores order.
     doing: (JobVerb, bool),
     /// Next edge to follow. `Before` and `After` are the last two kinds: they stand together.
@@ -49,9 +48,19 @@ impl Engine {
             let Some(victim) = victim else {
                 return Err(Rejection::Cycle(words));
             };
+            let verb = self.doing(tx, victim).map_or("", |(verb, _)| verb.as_str());
             let name = self.arena.name(victim);
-            let text = ["ordering cycle: ", &words, "; broken by leaving out ", name].concat();
-            self.log(4, Some(victim), text);
+            let text = [
+                "ordering cycle: ",
+                &words,
+                ". The ",
+                verb,
+                " of ",
+                name,
+                " is deleted to break it",
+            ];
+            let text = text.concat();
+            self.log(3, Some(victim), text);
             self.drop_unit(tx, victim);
             if tx.anchor_is_gone() {
                 return Err(Rejection::Cycle(words));
@@ -131,7 +140,7 @@ impl Engine {
 
     /// Verb of the unit's job in the transaction, else of its queued one, and whether that job
     /// ignores order.
-    fn doing(&self, tx: &Transaction, unit: u32) -> Option<(JobVerb, bool)> {
+    pub(super) fn doing(&self, tx: &Transaction, unit: u32) -> Option<(JobVerb, bool)> {
         if let Some(job) = tx.job(self.first_job(tx, unit)) {
             return Some((job.verb, job.ignore_order));
         }
@@ -159,21 +168,5 @@ impl Engine {
             tx.drop_job(at, true);
         }
         tx.sweep();
-    }
-
-    fn cycle_words(&self, tx: &Transaction, cycle: &[Step]) -> String {
-        let mut text = String::new();
-        let units = cycle.iter().chain(cycle.first());
-        for (i, unit) in units.map(|step| step.unit).enumerate() {
-            if i > 0 {
-                text.push_str(" goes before ");
-            }
-            if let (true, Some((verb, _))) = (i < cycle.len(), self.doing(tx, unit)) {
-                text.push_str(verb.as_str());
-                text.push_str(" of ");
-            }
-            text.push_str(self.arena.name(unit));
-        }
-        text
     }
 }

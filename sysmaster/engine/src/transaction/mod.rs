@@ -3,7 +3,7 @@
 //! A transaction is built beside the queued jobs and does not touch them until it is committed.
 //! The steps are systemd's, in its order:
 //!
-//! 1. **Build** (this file): the anchor's job, then for each new job the jobs it needs or causes,
+//! 1. **Build** (`expand`): the anchor's job, then for each new job the jobs it needs or causes,
 //!    breadth first. Each is linked to the job that caused it; a link *matters* if the causing job
 //!    cannot do without (`Requires` does, `Wants` does not). Isolate adds a stop for everything
 //!    else. A unit that cannot be loaded takes with it the jobs that cannot do without it; if the
@@ -24,14 +24,15 @@
 
 mod commit;
 mod cycles;
+mod expand;
 mod resolve;
+mod words;
 
 use crate::Engine;
 use crate::api::{Backing, Rejection};
 use crate::graph::NONE;
 use crate::job::{self, Job};
 use crate::rel::Rel;
-use alloc::string::String;
 use alloc::vec::Vec;
 use units::spec::LoadState;
 use units::state::{JobMode, JobVerb};
@@ -44,8 +45,6 @@ pub(crate) struct Request {
     pub mode: JobMode,
     /// By a client: the unit's `RefuseManual…=` apply.
     pub manual: bool,
-    /// A Start that restarts what depends on the unit, as a Restart would (automatic restarts).
-    pub restart_dependents: bool,
 }
 
 /// A job of the transaction being built.
@@ -74,9 +73,10 @@ struct TxJob {
 struct Link {
     cause: u32,
     effect: u32,
+    /// By which relation of the cause's unit to the effect's; `None`: by the mode.
+    rel: Option<Rel>,
     /// The cause cannot do without the effect.
     matters: bool,
-    conflicts: bool,
     next_of_cause: u32,
     next_of_effect: u32,
     gone: bool,
@@ -85,8 +85,8 @@ struct Link {
 /// How a job is pulled in.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pull {
+    rel: Option<Rel>,
     matters: bool,
-    conflicts: bool,
     ignore_order: bool,
 }
 
@@ -143,8 +143,8 @@ impl Transaction {
         let mut link = Link {
             cause,
             effect,
+            rel: pull.rel,
             matters: pull.matters,
-            conflicts: pull.conflicts,
             next_of_cause: NONE,
             next_of_effect: NONE,
             gone: false,
@@ -155,7 +155,7 @@ impl Transaction {
         if let Some(job) = self.job_mut(effect) {
             link.next_of_effect = core::mem::replace(&mut job.causes, at);
             job.cause_count += 1;
-            job.conflicted |= pull.conflicts;
+            job.conflicted |= pull.rel == Some(Rel::Conflicts);
         }
         self.links.push(link);
     }
@@ -225,7 +225,7 @@ impl Engine {
         let result = self.transact(&mut tx, unit, verb, &request);
         self.tx = tx;
         result?;
-        Ok(self.arena.get(unit).job.as_ref().map(|job| job.id.0))
+        Ok(self.arena.job(unit).map(|job| job.id.0))
     }
 
     fn transact(
@@ -265,15 +265,22 @@ impl Engine {
         {
             return Err(Rejection::ShuttingDown);
         }
-        if request.mode == JobMode::Isolate && verb != JobVerb::Start {
+        let fits = match request.mode {
+            JobMode::Isolate | JobMode::RestartDependencies => verb == JobVerb::Start,
+            JobMode::Triggering => verb == JobVerb::Stop,
+            _ => true,
+        };
+        if !fits {
             return refuse(&[
-                "only a start can isolate, not a ",
+                "the ",
                 verb.as_str(),
                 " of ",
                 name,
+                " cannot have this job mode: isolate and restart-dependencies are for starts, \
+                 triggering is for stops",
             ]);
         }
-        if request.mode == JobMode::Isolate && !unit.allow_isolate {
+        if request.mode == JobMode::Isolate && !unit.settings().allow_isolate {
             return refuse(&[
                 name,
                 " may not be isolated: it does not say AllowIsolate=yes",
@@ -281,13 +288,13 @@ impl Engine {
         }
         let stops = job::goes_down(verb) || verb == JobVerb::TryRestart;
         let starts = !matches!(verb, JobVerb::Stop | JobVerb::Reload | JobVerb::TryReload);
-        if request.manual && starts && unit.refuse_manual_start {
+        if request.manual && starts && unit.settings().refuse_manual_start {
             return refuse(&[
                 name,
                 " may be started by other units only: it says RefuseManualStart=yes",
             ]);
         }
-        if request.manual && stops && unit.refuse_manual_stop {
+        if request.manual && stops && unit.settings().refuse_manual_stop {
             return refuse(&[
                 name,
                 " may be stopped by other units only: it says RefuseManualStop=yes",
@@ -322,18 +329,8 @@ impl Engine {
         if let Some(reason) = self.inapplicable(unit, verb) {
             return Err(reason);
         }
-        let mut at = 0;
-        while !alone && at < tx.jobs.len() {
-            let restart = request.restart_dependents && at == 0;
-            self.expand(tx, at as u32, restart);
-            at += 1;
-        }
-        if request.mode == JobMode::Isolate {
-            self.isolate(tx);
-            while at < tx.jobs.len() {
-                self.expand(tx, at as u32, false);
-                at += 1;
-            }
+        if !alone {
+            self.expand_all(tx, request.mode);
         }
         self.drop_unusable(tx)
     }
@@ -351,169 +348,6 @@ impl Engine {
                 .concat(),
             )
         })
-    }
-
-    /// Adds a job, or links to the one that is there.
-    fn pull(&mut self, tx: &mut Transaction, cause: u32, unit: u32, verb: JobVerb, pull: Pull) {
-        let first = match self.arena.get(unit).scratch {
-            (generation, first) if generation == tx.generation => first,
-            _ => NONE,
-        };
-        let mut at = first;
-        while let Some(job) = tx.job(at) {
-            if job.verb == verb {
-                break;
-            }
-            at = job.next;
-        }
-        if at == NONE {
-            at = tx.jobs.len() as u32;
-            tx.jobs.push(TxJob {
-                unit,
-                verb,
-                next: first,
-                causes: NONE,
-                cause_count: 0,
-                effects: NONE,
-                ignore_order: pull.ignore_order,
-                matters: false,
-                conflicted: false,
-                gone: false,
-            });
-            self.arena.at(unit).scratch = (tx.generation, at);
-            if first == NONE {
-                tx.units.push(unit);
-            }
-            let unit = self.arena.get(unit);
-            if verb != JobVerb::Stop && unit.load != Some(LoadState::Loaded) {
-                tx.unusable.push(at);
-            }
-        }
-        if cause != NONE {
-            tx.connect(cause, at, pull);
-        }
-    }
-
-    /// Adds the jobs a job needs or causes.
-    fn expand(&mut self, tx: &mut Transaction, at: u32, restart_dependents: bool) {
-        let Some(&TxJob {
-            unit,
-            verb,
-            ignore_order,
-            ..
-        }) = tx.job(at)
-        else {
-            return;
-        };
-        let plain = Pull::default();
-        let matters = Pull {
-            matters: true,
-            ..plain
-        };
-        if matches!(verb, JobVerb::Start | JobVerb::Restart) {
-            self.expand_start(tx, at, unit);
-        }
-        let propagate = Pull {
-            ignore_order,
-            ..matters
-        };
-        if verb == JobVerb::Stop {
-            for rel in STOP_SPREADS {
-                self.spread(tx, at, unit, rel, JobVerb::Stop, propagate);
-            }
-            self.spread(
-                tx,
-                at,
-                unit,
-                Rel::PropagatesStopTo,
-                JobVerb::Stop,
-                propagate,
-            );
-        } else if verb == JobVerb::Restart || verb == JobVerb::Start && restart_dependents {
-            for rel in STOP_SPREADS {
-                self.spread(tx, at, unit, rel, JobVerb::TryRestart, propagate);
-            }
-        } else if verb == JobVerb::Reload {
-            self.spread(
-                tx,
-                at,
-                unit,
-                Rel::PropagatesReloadTo,
-                JobVerb::TryReload,
-                plain,
-            );
-        }
-    }
-
-    /// What a start pulls in. The relations in question are the first of the unit's edges, so one
-    /// look at each is enough.
-    fn expand_start(&mut self, tx: &mut Transaction, at: u32, unit: u32) {
-        let plain = Pull::default();
-        let matters = Pull {
-            matters: true,
-            ..plain
-        };
-        let mut next = 0;
-        while let Some(&edge) = self.arena.get(unit).edges.get(next) {
-            let (verb, pull) = match edge.rel {
-                Rel::Requires | Rel::BindsTo => (JobVerb::Start, matters),
-                Rel::Wants | Rel::Upholds => (JobVerb::Start, plain),
-                Rel::Requisite => (JobVerb::VerifyActive, matters),
-                Rel::Conflicts => (
-                    JobVerb::Stop,
-                    Pull {
-                        conflicts: true,
-                        ..matters
-                    },
-                ),
-                rel if rel > Rel::Conflicts => break,
-                _ => {
-                    next += 1;
-                    continue;
-                }
-            };
-            self.pull(tx, at, edge.to, verb, pull);
-            next += 1;
-        }
-        self.spread(tx, at, unit, Rel::ConflictedBy, JobVerb::Stop, plain);
-    }
-
-    /// Adds a job for each unit in this relation to `unit`.
-    fn spread(
-        &mut self,
-        tx: &mut Transaction,
-        cause: u32,
-        unit: u32,
-        rel: Rel,
-        verb: JobVerb,
-        pull: Pull,
-    ) {
-        for at in self.arena.range(unit, rel) {
-            let to = self.arena.end(unit, at);
-            let Some(verb) = job::collapse(verb, self.arena.get(to).active) else {
-                continue;
-            };
-            if self.inapplicable(to, verb).is_none() {
-                self.pull(tx, cause, to, verb, pull);
-            }
-        }
-    }
-
-    /// Adds a stop for every unit that is up and not in the transaction.
-    fn isolate(&mut self, tx: &mut Transaction) {
-        for id in 0..self.arena.len() {
-            let unit = self.arena.get(id);
-            let here = unit.scratch.0 == tx.generation && unit.scratch.1 != NONE;
-            let idle = unit.at_rest() && unit.job.is_none();
-            if here || idle || unit.ignore_on_isolate || unit.is_alias() {
-                continue;
-            }
-            let pull = Pull {
-                matters: true,
-                ..Pull::default()
-            };
-            self.pull(tx, tx.anchor, id, JobVerb::Stop, pull);
-        }
     }
 
     /// Drops the jobs of units that cannot be loaded, with those that cannot do without them.
@@ -553,7 +387,7 @@ impl Engine {
             return false;
         };
         let unit = self.arena.get(job.unit);
-        unit.job.is_none() && self.is_redundant(job)
+        !unit.has_job() && self.is_redundant(job)
     }
 
     fn is_redundant(&self, tx_job: &TxJob) -> bool {
@@ -565,19 +399,6 @@ impl Engine {
     /// The queued job of a unit.
     #[inline(always)]
     fn queued(&self, unit: u32) -> Option<&Job> {
-        self.arena.get(unit).job.as_deref()
-    }
-
-    /// Name and verb of a job of the transaction, for people.
-    fn words(&self, tx_job: &TxJob) -> String {
-        [tx_job.verb.as_str(), " of ", self.arena.name(tx_job.unit)].concat()
+        self.arena.job(unit)
     }
 }
-
-/// Who goes down or is restarted with a unit.
-const STOP_SPREADS: [Rel; 4] = [
-    Rel::RequiredBy,
-    Rel::RequisiteOf,
-    Rel::BoundBy,
-    Rel::ConsistsOf,
-];

@@ -6,7 +6,6 @@ use crate::Engine;
 use crate::api::Rejection;
 use crate::graph::NONE;
 use crate::job;
-use alloc::string::String;
 use units::state::{JobMode, JobVerb};
 
 impl Engine {
@@ -155,35 +154,6 @@ impl Engine {
         Ok(None)
     }
 
-    fn contradiction(&self, tx: &Transaction, a: &TxJob, b: &TxJob) -> Rejection {
-        let mut text = self.chain(tx, a);
-        text.push_str("; but also ");
-        text.push_str(&self.chain(tx, b));
-        text.push_str(". A unit cannot be both up and down: remove one of the dependencies");
-        Rejection::Contradiction(text)
-    }
-
-    /// A job and what caused it, link by link up to the anchor. A job was made by the first of its
-    /// causes, which is older than itself: the chain ends.
-    fn chain(&self, tx: &Transaction, job: &TxJob) -> String {
-        let mut text = self.words(job);
-        let mut at = (job.causes, u32::MAX);
-        while let Some(link) = oldest_cause(tx, at.0).filter(|link| link.cause < at.1) {
-            let Some(cause) = tx.job(link.cause) else {
-                break;
-            };
-            let why = if link.conflicts {
-                ", which conflicts with the "
-            } else {
-                ", needed by the "
-            };
-            text.push_str(why);
-            text.push_str(&self.words(cause));
-            at = (cause.causes, link.cause);
-        }
-        text
-    }
-
     /// Step 7: whether this may be put into the queue as it is.
     pub(super) fn admit_to_queue(&self, tx: &Transaction, mode: JobMode) -> Result<(), Rejection> {
         let mut new = 0;
@@ -209,7 +179,7 @@ impl Engine {
                 return Err(Rejection::Destructive(parts.concat()));
             }
         }
-        if self.jobs.len() + new > self.config.max_jobs as usize {
+        if self.arena.jobs.len() + new > self.config.max_jobs as usize {
             return Err(Rejection::Full);
         }
         Ok(())
@@ -225,18 +195,6 @@ pub(super) fn living(tx: &Transaction, mut at: u32) -> u32 {
         at = job.next;
     }
     NONE
-}
-
-/// Of the causes listed from here on, the one that was there first.
-fn oldest_cause(tx: &Transaction, mut at: u32) -> Option<&super::Link> {
-    let mut oldest: Option<&super::Link> = None;
-    while let Some(link) = tx.link(at) {
-        if !link.gone && oldest.is_none_or(|found| link.cause < found.cause) {
-            oldest = Some(link);
-        }
-        at = link.next_of_effect;
-    }
-    oldest
 }
 
 /// Marks what the anchor cannot do without, link by link.

@@ -81,6 +81,8 @@ pub struct World {
     pub store: BTreeMap<(u8, String), Record>,
     pub trace: Vec<String>,
     pub logs: Vec<String>,
+    /// Units that were forgotten, in order.
+    pub collected: Vec<String>,
     /// Units with a command to be carried out, in order.
     todo: VecDeque<UnitName>,
     inbox: VecDeque<Input>,
@@ -114,6 +116,7 @@ impl World {
             store: BTreeMap::new(),
             trace: Vec::new(),
             logs: Vec::new(),
+            collected: Vec::new(),
             todo: VecDeque::new(),
             inbox: VecDeque::new(),
             ids: 0,
@@ -284,6 +287,13 @@ impl World {
         self.report(&name(unit));
     }
 
+    /// The unit comes up though nobody told it to.
+    pub fn comes(&mut self, unit: &str) {
+        let slot = self.slots.entry(name(unit)).or_default();
+        slot.active = ActiveState::Active;
+        self.report(&name(unit));
+    }
+
     /// A hanging command comes to this end.
     pub fn finish(&mut self, unit: &str, how: Does) {
         self.complete(&name(unit), how);
@@ -424,6 +434,19 @@ impl World {
             Effect::Changed { unit, to, .. } => {
                 let unit = short(self.engine.unit(unit).unwrap().name.as_str());
                 self.trace.push(format!("{unit} {}", to.as_str()));
+            }
+            Effect::Act {
+                unit,
+                action,
+                cause,
+            } => {
+                let unit = short(self.engine.unit(unit).unwrap().name.as_str());
+                self.trace
+                    .push(format!("{} by {unit}: {cause:?}", action.as_str()));
+            }
+            Effect::Collected { unit } => {
+                let unit = short(self.engine.unit(unit).unwrap().name.as_str());
+                self.collected.push(unit);
             }
             Effect::Log { text, unit, .. } => {
                 let unit = unit.and_then(|unit| self.engine.unit(unit));
@@ -677,7 +700,7 @@ impl World {
 
 fn key_of(record: &Record) -> (u8, String) {
     match record {
-        Record::Unit(unit) => (0, unit.name.clone()),
+        Record::Unit(unit) => (0, unit.name.to_string()),
         Record::Job(job) => (1, job.id.0.to_string()),
         Record::Engine(_) => (2, String::new()),
     }

@@ -241,11 +241,15 @@ impl Reading<'_> {
         if entry.value.is_empty() {
             return Ok(Action::None);
         }
-        let action = Action::from_name(entry.value)
-            .ok_or_else(|| ValueError::new(entry.value, expected))?;
+        let action =
+            Action::from_name(entry.value).ok_or_else(|| ValueError::new(entry.value, expected))?;
         if matches!(action, Action::SoftReboot | Action::SoftRebootForce) {
-            let text = format!("{}=: there is no soft reboot here: the machine is rebooted", entry.key);
-            self.findings.push(entry.finding(Severity::Unsupported, text));
+            let text = format!(
+                "{}=: there is no soft reboot here: the machine is rebooted",
+                entry.key
+            );
+            self.findings
+                .push(entry.finding(Severity::Unsupported, text));
         }
         Ok(action)
     }
@@ -470,7 +474,10 @@ mod tests {
             (Some(0), Some(255))
         );
         assert_eq!(
-            (spec.reboot_argument.as_str(), spec.job_timeout_argument.as_str()),
+            (
+                spec.reboot_argument.as_str(),
+                spec.job_timeout_argument.as_str()
+            ),
             ("x", "y")
         );
     }
@@ -483,7 +490,10 @@ mod tests {
         };
         let (five, nine) = (Some(5_000_000), Some(9_000_000));
         assert_eq!(of("[Unit]\nJobTimeoutSec=5\n"), (five, five));
-        assert_eq!(of("[Unit]\nJobTimeoutSec=9\nJobTimeoutSec=5\n"), (five, five));
+        assert_eq!(
+            of("[Unit]\nJobTimeoutSec=9\nJobTimeoutSec=5\n"),
+            (five, five)
+        );
         let never = "[Unit]\nJobRunningTimeoutSec=infinity\nJobTimeoutSec=5\n";
         assert_eq!(of(never), (five, None));
         let both = "[Unit]\nJobTimeoutSec=5\nJobRunningTimeoutSec=9\n";

@@ -47,9 +47,7 @@ impl Field {
     pub(super) fn is_carried_out(self) -> bool {
         !matches!(
             self,
-            Self::Unsupported
-                | Self::Dep(DepKind::JoinsNamespaceOf)
-                | Self::SurviveFinalKill
+            Self::Unsupported | Self::Dep(DepKind::JoinsNamespaceOf) | Self::SurviveFinalKill
         )
     }
 }
