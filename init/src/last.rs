@@ -17,9 +17,10 @@ use crate::say::{
 };
 use crate::supervise::Init;
 use crate::sys;
-use crate::text::join;
+use crate::text::{Text, join, parse};
 use crate::unmount;
 use crate::workers::{Job, status_of};
+use core::ffi::CStr;
 use init_wire::Ending;
 
 /// After SIGTERM. The manager has stopped every service in its own time already; these are left-overs.
@@ -46,6 +47,38 @@ pub enum Stage {
     End,
 }
 
+/// What the manager leaves for the very end, in files beside its sockets: `/run` may be gone by then,
+/// so they are read at the beginning of the last step.
+pub struct Parting {
+    /// Argument of the kernel's reboot; empty if none.
+    argument: Text,
+    /// Exit status of init in a container, in place of a reboot.
+    status: Option<u8>,
+}
+
+const ARGUMENT: &CStr = c"/run/sysmaster/reboot-param";
+const STATUS: &CStr = c"/run/sysmaster/exit-status";
+
+impl Parting {
+    /// Nothing.
+    pub const fn new() -> Parting {
+        Parting {
+            argument: Text::new(),
+            status: None,
+        }
+    }
+
+    fn read(&mut self) {
+        let mut buf = [0; 256];
+        if let Ok(text) = sys::read_file(ARGUMENT, &mut buf) {
+            self.argument.bytes(text.trim_ascii());
+        }
+        if let Ok(text) = sys::read_file(STATUS, &mut buf) {
+            self.status = parse(text.trim_ascii()).and_then(|status| u8::try_from(status).ok());
+        }
+    }
+}
+
 /// Begins the last step.
 pub fn begin(init: &mut Init, ending: Ending, now: u64) {
     if init.last != Stage::No {
@@ -60,6 +93,7 @@ pub fn begin(init: &mut Init, ending: Ending, now: u64) {
         Ending::Kexec => b"starting the loaded kernel",
     };
     say::notice("%", &[B(what)]);
+    init.parting.read();
     init.dismiss_manager();
     sys::kill(-1, libc::SIGTERM);
     sys::kill(-1, libc::SIGCONT);
@@ -158,25 +192,34 @@ pub fn worker_ended(init: &mut Init, job: Job, status: Option<i32>) {
 }
 
 fn reboot(init: &mut Init) {
+    if let (true, Some(status)) = (init.container, init.parting.status) {
+        sys::exit(i32::from(status));
+    }
     let ending = init.shutdown.map_or(Ending::Poweroff, |(ending, _)| ending);
-    let started = init
-        .workers
-        .start(Job::Reboot, Some(REBOOT_MS), false, || end_machine(ending));
+    let argument = &init.parting.argument;
+    let started = init.workers.start(Job::Reboot, Some(REBOOT_MS), false, || {
+        end_machine(ending, argument)
+    });
     if started.is_err() {
         // No process to be had: then in person. It comes back only if the kernel refuses.
-        end_machine(ending);
+        end_machine(ending, argument);
         init.last = Stage::End;
     }
 }
 
 /// Tells the kernel; the second-best where the first is refused.
-fn end_machine(ending: Ending) -> i32 {
+fn end_machine(ending: Ending, argument: &Text) -> i32 {
     match ending {
         Ending::Poweroff => {
             sys::reboot(&sys::Reboot::Poweroff);
             sys::reboot(&sys::Reboot::Halt)
         }
-        Ending::Reboot => sys::reboot(&sys::Reboot::Restart),
+        Ending::Reboot => {
+            if let Some(argument) = argument.whole().filter(|text| !text.is_empty()) {
+                sys::reboot_with(argument);
+            }
+            sys::reboot(&sys::Reboot::Restart)
+        }
         Ending::Halt => sys::reboot(&sys::Reboot::Halt),
         Ending::Kexec => {
             sys::reboot(&sys::Reboot::Kexec);

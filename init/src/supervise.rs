@@ -95,6 +95,8 @@ pub struct Init {
     pub container: bool,
     pub signal_fd: i32,
     pub last: Stage,
+    /// What the manager left for the very end.
+    pub parting: last::Parting,
     pub manager: Manager,
     /// A shutdown, and when init does it by itself.
     pub shutdown: Option<(Ending, u64)>,
@@ -146,6 +148,7 @@ impl Init {
             alone_since: 0,
             shutdown: None,
             last: Stage::No,
+            parting: last::Parting::new(),
             switch: Switch::No,
             workers: Workers::new(),
             doomed: Doomed::new(),

@@ -47,6 +47,8 @@ pub(crate) struct Boot {
     pub target: Option<UnitId>,
     /// The target of the shutdown.
     pub last: Option<UnitId>,
+    /// The units are to be stopped, all jobs at once if it is forced; decided amid something else.
+    pub stopping: Option<(ShutdownKind, bool)>,
     /// Init was told to do the last step.
     pub finishing: bool,
 }
@@ -256,6 +258,13 @@ impl Manager {
 
     /// Brings the machine down. Irreversible.
     pub(crate) fn shut_down(&mut self, kind: ShutdownKind, force: bool) {
+        self.decide_shutdown(kind, force);
+        self.stop_units();
+    }
+
+    /// Records that the machine goes down, and tells init. What follows is for [`Self::stop_units`].
+    pub(crate) fn decide_shutdown(&mut self, kind: ShutdownKind, force: bool) {
+        self.boot.stopping = Some((kind, force));
         let deadline = u32::try_from(self.config.shutdown_timeout / 1000).unwrap_or(u32::MAX);
         self.boot.record.shutdown = Some(kind);
         self.store_boot();
@@ -263,6 +272,13 @@ impl Manager {
             ending: ending(kind),
             deadline_ms: deadline,
         });
+    }
+
+    /// Stops the units of a machine that goes down.
+    pub(crate) fn stop_units(&mut self) {
+        let Some((kind, force)) = self.boot.stopping.take() else {
+            return;
+        };
         let target = shutdown_target(kind);
         self.log(5, "", &format!("the machine goes down: {target}"));
         let line = self.console.note(&format!("{target}: stopping everything"));

@@ -251,6 +251,9 @@ impl Manager {
         helper.debt = (!helper.inside).then(|| Debt::new(0, clock::now() + ARRIVAL));
         let config = self.config.for_helpers(&self.cgroup_root);
         let version = version.min(VERSION);
+        if let Some(helper) = self.helpers.get_mut(index) {
+            helper.version = version;
+        }
         let build = crate::BUILD.into();
         self.tell_helper(
             index,
@@ -305,6 +308,7 @@ impl Manager {
             None => {
                 let unit_type = helper.unit_type.clone();
                 self.send_from_files(index, &unit_type);
+                self.tell_about_triggers(index, &unit_type);
             }
         }
         let unit_type = self

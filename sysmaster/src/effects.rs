@@ -5,11 +5,12 @@
 //! without an outcome, under its sequence, when the helper is synced.
 
 use crate::manager::Manager;
+use engine::Rel;
 use engine::api::{Effect, Input, JobId, Rejection, UnitId, Verdict};
 use platform::clock;
 use units::state::{ActiveState, JobResult, JobVerb, Report};
 use units::wire::control::ErrorKind;
-use units::wire::helper::{Command, ToHelper};
+use units::wire::helper::{About, Command, ToHelper, Verb};
 
 impl Manager {
     pub(crate) fn carry_out(&mut self, effect: Effect) {
@@ -47,6 +48,7 @@ impl Manager {
                     .get(index)
                     .is_some_and(crate::helpers::Helper::synced)
                 {
+                    self.tell_about(index, unit, verb);
                     let command = Command {
                         unit: name,
                         invocation,
@@ -69,6 +71,12 @@ impl Manager {
                 self.job_ended(job, unit, verb, result, detail);
             }
             Effect::Changed { unit, from, to } => self.changed(unit, from, to),
+            Effect::Act {
+                unit,
+                action,
+                cause,
+            } => self.act(unit, action, cause),
+            Effect::Collected { unit } => self.collected(unit),
             Effect::Log { level, unit, text } => {
                 let name = unit.and_then(|unit| self.name_of(unit)).unwrap_or_default();
                 self.log(level, &name, &text);
@@ -85,6 +93,68 @@ impl Manager {
                 "",
                 &format!("the state store takes no more records: {error}"),
             );
+        }
+    }
+
+    /// What the helper is to know about a command: only where there is something to know.
+    fn tell_about(&mut self, index: usize, unit: UnitId, verb: Verb) {
+        let Some(view) = self.engine.unit(unit) else {
+            return;
+        };
+        let restarts = |job: engine::JobView| job.verb == JobVerb::Restart;
+        let about = About {
+            unit: view.name.as_str().into(),
+            triggered_by: match verb {
+                Verb::Start => self.trigger_of(unit).unwrap_or_default(),
+                _ => String::new(),
+            },
+            restarting: verb == Verb::Stop && view.job.is_some_and(restarts),
+        };
+        let known = self
+            .helpers
+            .get(index)
+            .is_some_and(|helper| helper.version >= 2);
+        if known && (about.restarting || !about.triggered_by.is_empty()) {
+            self.tell_helper(index, &ToHelper::About(about));
+        }
+    }
+
+    /// Tells a helper that adopts its units which of them others' ends may have started.
+    pub(crate) fn tell_about_triggers(&mut self, index: usize, unit_type: &str) {
+        let up = |unit: &engine::UnitView<'_>| {
+            unit.name.unit_type() == unit_type && !unit.active.is_down()
+        };
+        let units: Vec<UnitId> = self.engine.units().filter(up).map(|unit| unit.id).collect();
+        for unit in units {
+            self.tell_about(index, unit, Verb::Start);
+        }
+    }
+
+    /// The one unit whose `OnFailure=` or `OnSuccess=` names this one.
+    fn trigger_of(&self, unit: UnitId) -> Option<String> {
+        let triggers = |rel| matches!(rel, Rel::OnFailureOf | Rel::OnSuccessOf);
+        let mut found = None;
+        for (_, other) in self.engine.edges(unit).filter(|(rel, _)| triggers(*rel)) {
+            if found.is_some_and(|found| found != other) {
+                return None;
+            }
+            found = Some(other);
+        }
+        let name = self.engine.unit(found?)?.name;
+        Some(name.as_str().into())
+    }
+
+    /// Nobody refers to a unit any more, and it is down.
+    fn collected(&mut self, unit: UnitId) {
+        let name = self.name_of(unit).unwrap_or_default();
+        *self.info(unit) = crate::manager::UnitInfo::default();
+        let index = self.helpers.find(crate::answers::type_of(&name));
+        let synced = |index: &usize| {
+            let helper = self.helpers.get(*index);
+            helper.is_some_and(crate::helpers::Helper::synced)
+        };
+        if let Some(index) = index.filter(synced) {
+            self.tell_helper(index, &ToHelper::Unload { unit: name });
         }
     }
 

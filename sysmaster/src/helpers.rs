@@ -140,6 +140,8 @@ pub struct Helper {
     /// `Load` frames of all units of the type, made before there was contact; `None` once they are
     /// sent: a later process gets them from the files again.
     pub preload: Option<Vec<Vec<u8>>>,
+    /// Protocol version of the connection.
+    pub version: u16,
     /// When the process was started, or contact was lost.
     pub since: Micros,
     /// Its socket takes no more for now.
@@ -169,6 +171,7 @@ impl Helper {
             hopeless: false,
             reported: Vec::new(),
             preload: Some(Vec::new()),
+            version: 0,
             since: 0,
             blocked: false,
             inside: false,

@@ -48,6 +48,7 @@ pub mod client;
 pub mod console;
 pub mod contact;
 pub mod effects;
+mod ending;
 pub mod exits;
 pub mod fault;
 pub mod helpers;

@@ -96,6 +96,7 @@ impl Manager {
         info.files = files.to_vec();
         info.conditions.clone_from(&spec.conditions);
         info.asserts.clone_from(&spec.asserts);
+        info.ending = crate::ending::Ending::of(spec);
         info.unsupported.clone_from(&spec.unsupported);
         info.findings = lines;
         fresh

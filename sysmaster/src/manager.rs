@@ -96,6 +96,8 @@ pub(crate) struct UnitInfo {
     /// `Condition…=` and `Assert…=`.
     pub conditions: Vec<Condition>,
     pub asserts: Vec<Condition>,
+    /// What its end tells the machine's end, where its file says anything.
+    pub ending: Option<Box<crate::ending::Ending>>,
     /// The last report of its helper; without the name.
     pub report: Option<Box<Report>>,
     /// Findings of the loader and of the helper: `file:line: text`.
@@ -235,6 +237,7 @@ impl Manager {
             self.inputs.push_back(Input::Tick);
         }
         self.pump();
+        self.stop_units();
         self.check_recovered();
         for index in 0..self.helpers.len() {
             self.send_exits(index);

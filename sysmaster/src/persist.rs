@@ -145,7 +145,7 @@ impl Persist {
     /// Stores a record of the engine.
     pub fn record(&mut self, record: &Record) -> io::Result<()> {
         let (kind, key) = match record {
-            Record::Unit(unit) => (kind::UNIT, hash(&unit.name)),
+            Record::Unit(unit) => (kind::UNIT, hash(unit.name.as_str())),
             Record::Job(job) => (kind::JOB, u64::from(job.id.0)),
             Record::Engine(_) => (kind::ENGINE, 0),
         };
@@ -203,7 +203,7 @@ mod tests {
     fn job(id: u32) -> Record {
         Record::Job(JobRecord {
             id: JobId(id),
-            unit: format!("u{id}.service"),
+            unit: units::name::UnitName::new(&format!("u{id}.service")).unwrap(),
             verb: JobVerb::Start,
             running: false,
             irreversible: false,

@@ -105,6 +105,20 @@ pub fn reboot(how: &Reboot) -> Errno {
     }
 }
 
+/// Restarts with an argument for the firmware. Comes back if the kernel or the firmware refuses it.
+pub fn reboot_with(argument: &CStr) {
+    // SAFETY: the string ends in NUL; the others are the numbers that reboot(2) asks for.
+    unsafe {
+        libc::syscall(
+            libc::SYS_reboot,
+            libc::LINUX_REBOOT_MAGIC1,
+            libc::LINUX_REBOOT_MAGIC2,
+            libc::LINUX_REBOOT_CMD_RESTART2,
+            argument.as_ptr(),
+        )
+    };
+}
+
 /// Whether a cgroup2 hierarchy is mounted here.
 pub fn is_cgroup2(path: &CStr) -> bool {
     let mut stat = MaybeUninit::<libc::statfs>::zeroed();

@@ -5,6 +5,7 @@
 //! the table as the helper's.
 
 mod clients;
+mod endings;
 mod helpers;
 mod life;
 
@@ -271,7 +272,7 @@ impl Fake {
         let fd = socket::connect(&world.socket("helper")).unwrap();
         let fake = Self { fd };
         fake.say(&FromHelper::Hello {
-            version: 1,
+            version: wire::VERSION,
             build: "fake".into(),
             unit_type: "service".into(),
             epoch: 0,
@@ -383,7 +384,7 @@ fn booted(world: &mut World) -> (Manager, Arc<OwnedFd>, Fake) {
     Fake::appoint(&mut manager);
     manager.begin();
     let (fake, loaded) = Fake::connect(&mut manager, world, &[]);
-    assert_eq!(loaded.len(), 2);
+    assert!(loaded.len() >= 2, "{loaded:?}");
     fake.obey(&mut manager);
     fake.obey(&mut manager);
     until(&mut manager, "the default target", |m| {

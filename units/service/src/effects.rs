@@ -48,7 +48,8 @@ impl Services {
             .config
             .as_ref()
             .map_or(fallback, |config| &config.policy);
-        act(Machine::new(&mut service.run, policy, now, out));
+        let machine = Machine::new(&mut service.run, policy, now, out);
+        act(machine.restarting(service.restarting));
     }
 
     pub(crate) fn carry_out(&mut self, ctx: &mut Context<'_>, at: u32, mut out: Vec<Effect>) {

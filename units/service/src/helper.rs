@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use units::journal::SlotState;
 use units::runtime::{Context, Message, UnitType};
 use units::state::{Exit, Micros, Outcome, ProcId, Whom};
-use units::wire::helper::{Command, FromHelper, HelperConfig, Severity, UnitSource, Verb};
+use units::wire::helper::{About, Command, FromHelper, HelperConfig, Severity, UnitSource, Verb};
 
 /// Kind of the record of a service in the journal.
 pub const RECORD_RUN: u16 = 1;
@@ -270,8 +270,13 @@ impl Services {
         if seq <= service.run.seq {
             return self.report(ctx, at);
         }
+        let about = service.about.take().unwrap_or_default();
+        service.restarting = about.restarting;
         match command.verb {
-            Verb::Start => self.start(ctx, at, seq, invocation),
+            Verb::Start => {
+                self.monitor(at, &about);
+                self.start(ctx, at, seq, invocation);
+            }
             Verb::Stop => self.feed(ctx, at, Event::Stop { seq }),
             Verb::Reload => self.feed(ctx, at, Event::Reload { seq }),
             _ => self.feed(ctx, at, Event::ResetFailed { seq }),
@@ -310,6 +315,28 @@ impl Services {
             service.run.cgroup = cgroup.unwrap_or_default();
         }
         self.feed(ctx, at, Event::Start { seq, invocation });
+    }
+
+    /// Something to know about a unit's next command. A unit that is up has had its start, from
+    /// another helper process.
+    fn about(&mut self, about: About) {
+        let at = self.entry(&about.unit);
+        let down = self.get(at).is_none_or(|s| s.run.state.is_down());
+        if !down {
+            self.monitor(at, &about);
+        }
+        if let Some(service) = self.get_mut(at) {
+            service.about = Some(about);
+        }
+    }
+
+    /// Notes how the unit ended whose end starts this one.
+    fn monitor(&mut self, at: u32, about: &About) {
+        let other = self.by_name(&about.triggered_by);
+        let variables = other.and_then(|other| self.get(other)).map(spawn::monitor);
+        if let Some(service) = self.get_mut(at) {
+            service.monitor = variables.unwrap_or_default();
+        }
     }
 
     fn kill(&mut self, ctx: &mut Context<'_>, at: u32, whom: Whom, number: u8) {
@@ -493,6 +520,7 @@ impl UnitType for Services {
             Message::Sockets(sockets) => self.offered(sockets),
             // Services trigger nothing.
             Message::Triggered(..) => {}
+            Message::About(about) => self.about(about),
             Message::Kept(label) => self.kept(ctx, label, None),
             Message::NotKept(label, reason) => self.kept(ctx, label, Some(&reason)),
             Message::Fetched(label, fd) => self.fetched(ctx, label, Some(fd)),

@@ -166,6 +166,8 @@ pub struct Kill {
     pub mode: KillMode,
     /// `KillSignal=`.
     pub signal: u8,
+    /// `RestartKillSignal=`: in its place where a start follows; `None` if it is the same.
+    pub restart: Option<u8>,
     /// `FinalKillSignal=`.
     pub last: u8,
     /// `WatchdogSignal=`.
@@ -186,6 +188,7 @@ impl Default for Kill {
         Self {
             mode: KillMode::ControlGroup,
             signal: SIGTERM,
+            restart: None,
             last: SIGKILL,
             watchdog: SIGABRT,
             hup: false,

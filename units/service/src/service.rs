@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use units::journal::SlotId;
 use units::state::{Micros, ProcId, Report};
-use units::wire::helper::Sockets;
+use units::wire::helper::{About, Sockets};
 
 /// How it stands with the notify socket.
 #[derive(Debug, Default)]
@@ -45,6 +45,12 @@ pub struct Service {
     pub config: Option<Box<Config>>,
     /// Why it cannot be started, if the last configuration was not good.
     pub broken: Option<Box<str>>,
+    /// What was said about the next command.
+    pub about: Option<About>,
+    /// The stop under way is the first half of a restart.
+    pub restarting: bool,
+    /// `MONITOR_…`: how the unit ended whose end started this one.
+    pub monitor: Vec<String>,
     /// Whether the manager knows it.
     pub loaded: bool,
     /// When it last patted its watchdog.

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::fault;
 use crate::plan::{Failure, Plan, Undo, code};
 use crate::policy::{Access, Step};
-use crate::run::{At, Role};
+use crate::run::{At, Role, Run};
 use crate::service::Service;
 use platform::cgroup::Group;
 use platform::{fd, process};
@@ -246,18 +246,36 @@ fn own_variables(
     if let Some(main) = run.main.filter(|_| role == Role::Control) {
         list.push(format!("MAINPID={}", main.pid));
     }
-    if matches!(at.step, Step::Stop | Step::StopPost) {
-        list.push(format!("SERVICE_RESULT={}", run.why.as_str()));
-        if let Some(exit) = run.main_exit {
-            let (code, status) = match exit {
-                Exit::Code(code) => ("exited", code.to_string()),
-                Exit::Signal(signal) => ("killed", signal_name(signal)),
-                Exit::Core(signal) => ("dumped", signal_name(signal)),
-            };
-            list.push(format!("EXIT_CODE={code}"));
-            list.push(format!("EXIT_STATUS={status}"));
-        }
+    match at.step {
+        Step::Stop | Step::StopPost => results("", run, &mut list),
+        Step::Condition | Step::StartPre | Step::Start => list.extend_from_slice(&service.monitor),
+        _ => {}
     }
+    list
+}
+
+/// How an invocation has ended so far, as variables.
+fn results(prefix: &str, run: &Run, list: &mut Vec<String>) {
+    list.push(format!("{prefix}SERVICE_RESULT={}", run.why.as_str()));
+    if let Some(exit) = run.main_exit {
+        let (code, status) = match exit {
+            Exit::Code(code) => ("exited", code.to_string()),
+            Exit::Signal(signal) => ("killed", signal_name(signal)),
+            Exit::Core(signal) => ("dumped", signal_name(signal)),
+        };
+        list.push(format!("{prefix}EXIT_CODE={code}"));
+        list.push(format!("{prefix}EXIT_STATUS={status}"));
+    }
+}
+
+/// What a unit is told that was started because this one failed or succeeded.
+pub fn monitor(service: &Service) -> Vec<String> {
+    let run = &service.run;
+    let mut list = vec![
+        format!("MONITOR_UNIT={}", run.unit),
+        format!("MONITOR_INVOCATION_ID={}", run.invocation),
+    ];
+    results("MONITOR_", run, &mut list);
     list
 }
 

@@ -1,6 +1,8 @@
 //! What the kernel says of itself and of the machine.
 
-use super::files;
+use super::{files, process};
+use std::ffi::CString;
+use std::io;
 use std::path::Path;
 
 /// Names of the running system, as `uname` prints them.
@@ -48,6 +50,53 @@ pub fn command_line() -> String {
 /// This boot's random id in hex, without dashes; empty if it cannot be read.
 pub fn boot_id() -> String {
     small("/proc/sys/kernel/random/boot_id").replace('-', "")
+}
+
+/// How the kernel ends the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Switch it off.
+    PowerOff,
+    /// Start it again; firmware may take the argument, if it is not empty.
+    Reboot(String),
+    /// Stop it and leave it on.
+    Halt,
+}
+
+/// Ends the machine now, without stopping anything: file systems are written out first, in a child,
+/// because that may take for ever. Comes back at once; what the child cannot do, nobody hears of.
+/// In a pid namespace it is the end of that namespace only.
+pub fn end(how: &End) -> io::Result<()> {
+    let argument = match how {
+        End::Reboot(argument) => CString::new(argument.as_str()).unwrap_or_default(),
+        _ => CString::default(),
+    };
+    let command = match how {
+        End::PowerOff => libc::RB_POWER_OFF,
+        End::Reboot(_) => libc::RB_AUTOBOOT,
+        End::Halt => libc::RB_HALT_SYSTEM,
+    };
+    process::spawn(None, |_| {
+        // SAFETY: no arguments.
+        unsafe { libc::sync() };
+        if !argument.is_empty() {
+            // SAFETY: the string ends in NUL and outlives the call; the others are the numbers
+            // reboot(2) asks for.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_reboot,
+                    libc::LINUX_REBOOT_MAGIC1,
+                    libc::LINUX_REBOOT_MAGIC2,
+                    libc::LINUX_REBOOT_CMD_RESTART2,
+                    argument.as_ptr(),
+                )
+            };
+        }
+        // SAFETY: a plain number.
+        unsafe { libc::reboot(command) };
+        1
+    })?;
+    Ok(())
 }
 
 /// Clock ticks in a second: the unit of start and processor times.

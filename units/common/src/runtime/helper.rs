@@ -350,6 +350,7 @@ impl Helper {
             ToHelper::Load(source) => Message::Load(source),
             ToHelper::Unload { unit } => Message::Unload(unit),
             ToHelper::Command(command) => Message::Command(command),
+            ToHelper::About(about) => Message::About(about),
             ToHelper::Sync => {
                 self.with(poller, |unit_type, context| {
                     unit_type.message(Message::Sync, context)

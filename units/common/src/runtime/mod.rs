@@ -42,7 +42,7 @@ pub mod socket;
 use crate::journal::Journal;
 use crate::state::{Micros, ProcId};
 use crate::wire::helper::{
-    Command, FromHelper, HelperConfig, Label, Sockets, Triggered, UnitSource,
+    About, Command, FromHelper, HelperConfig, Label, Sockets, Triggered, UnitSource,
 };
 use alloc::string::{String, ToString};
 use helper::{Helper, Then};
@@ -81,6 +81,8 @@ pub enum Message {
     Triggered(String, Triggered),
     /// Listening descriptors for one of the units.
     Sockets(Sockets),
+    /// What to know about a unit's next command.
+    About(About),
     /// The descriptor is in init's keeping.
     Kept(Label),
     /// It could not be kept, for this reason.

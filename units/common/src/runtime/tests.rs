@@ -56,6 +56,7 @@ impl UnitType for Toy {
                 context.keep(label(command.seq as u8), reader);
                 context.send(FromHelper::Watch { proc: WATCHED });
             }
+            Message::About(about) => self.note(format!("about {}", about.unit)),
             Message::Sync => {
                 self.note("sync".into());
                 context.send(report("a.toy", 1));

@@ -157,6 +157,18 @@ pub struct Command {
     pub verb: Verb,
 }
 
+/// What surrounds a unit's next command. It says nothing about the one after.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// Unit name.
+    pub unit: String,
+    /// For a start: the one unit that has this one in its `OnFailure=` or `OnSuccess=`; empty if
+    /// there is none, or more than one.
+    pub triggered_by: String,
+    /// For a stop: a start follows.
+    pub restarting: bool,
+}
+
 /// What holds for all units of a helper.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HelperConfig {
@@ -246,6 +258,8 @@ pub enum ToHelper {
     },
     /// A unit of yours gets listening descriptors from now on. Told after its `Load`.
     Sockets(Sockets),
+    /// What to know about the unit's next command (from version 2 on).
+    About(About),
 }
 
 /// Helper to manager.

@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Version of the helper and control channels. A side accepts its own and the one before.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The largest frame, in bytes. An answer that needs more is several frames.
 pub const MAX_FRAME: usize = 64 * 1024;

@@ -113,6 +113,10 @@ pub(super) static TABLE: &[(&str, Handler)] = &[
     ("RestartForceExitStatus", |d, _, v| {
         exits(&mut d.policy.again.force, v)
     }),
+    ("RestartKillSignal", |d, _, v| {
+        d.policy.kill.restart = Some(signal::signal(v)?);
+        Ok(())
+    }),
     ("RestartMaxDelaySec", |d, _, v| {
         put(&mut d.policy.again.max, time::span(v))
     }),

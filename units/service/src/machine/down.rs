@@ -86,7 +86,10 @@ impl Machine<'_> {
         let number = match () {
             () if last => kill.last,
             () if abort => kill.watchdog,
-            () => kill.signal,
+            () => kill
+                .restart
+                .filter(|_| self.restarting)
+                .unwrap_or(kill.signal),
         };
         let rest = match kill.mode {
             KillMode::ControlGroup => true,

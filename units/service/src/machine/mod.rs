@@ -194,11 +194,19 @@ pub struct Machine<'a> {
     pub now: Micros,
     /// Effects, appended to.
     pub out: &'a mut Vec<Effect>,
+    /// The stop is the first half of a restart.
+    restarting: bool,
     dirty: bool,
     report: bool,
 }
 
 impl<'a> Machine<'a> {
+    /// Whether a stop is the first half of a restart.
+    pub fn restarting(mut self, restarting: bool) -> Self {
+        self.restarting = restarting;
+        self
+    }
+
     /// Of this service.
     pub fn new(
         run: &'a mut Run,
@@ -211,6 +219,7 @@ impl<'a> Machine<'a> {
             policy,
             now,
             out,
+            restarting: false,
             dirty: false,
             report: false,
         }

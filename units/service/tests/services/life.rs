@@ -3,7 +3,7 @@
 use super::Scenario;
 use super::rig::Rig;
 use units::state::{ActiveState, Exit, Outcome, Whom};
-use units::wire::helper::Verb;
+use units::wire::helper::{About, ToHelper, Verb};
 
 pub const ALL: &[Scenario] = &[
     ("simple", simple),
@@ -17,6 +17,7 @@ pub const ALL: &[Scenario] = &[
     ("start time-out", start_timeout),
     ("kill modes", kill_modes),
     ("restart wish", restart),
+    ("restart kill signal", restart_kill_signal),
     ("reload", reload),
     ("kill", kill),
 ];
@@ -266,4 +267,26 @@ fn kill(rig: &mut Rig) {
     );
     rig.reads("out", "got\n");
     assert_eq!(rig.active("a.service"), ActiveState::Active);
+}
+
+/// `RestartKillSignal=` is for a stop that a start follows, and for no other.
+fn restart_kill_signal(rig: &mut Rig) {
+    rig.load(
+        "a.service",
+        "KillSignal=SIGTERM\nRestartKillSignal=SIGINT\nExecStart=/bin/sleep 1000",
+    );
+    rig.helper();
+    for (restarting, signal) in [(true, 2), (false, 15)] {
+        assert_eq!(rig.start("a.service"), Outcome::Done);
+        if restarting {
+            let about = About {
+                unit: "a.service".into(),
+                restarting,
+                ..About::default()
+            };
+            rig.send(ToHelper::About(about), None);
+        }
+        assert_eq!(rig.stop("a.service"), Outcome::Done);
+        assert_eq!(rig.reports["a.service"].exit, Some(Exit::Signal(signal)));
+    }
 }

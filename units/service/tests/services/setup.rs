@@ -3,10 +3,12 @@
 use super::Scenario;
 use super::rig::Rig;
 use units::state::{ActiveState, Exit, Outcome};
+use units::wire::helper::{About, ToHelper};
 
 pub const ALL: &[Scenario] = &[
     ("contract", contract),
     ("environment", environment),
+    ("who triggered it", monitor),
     ("streams and directories", streams),
     ("users", users),
     ("set-up failures", failures),
@@ -203,4 +205,30 @@ fn rights(rig: &mut Rig) {
     );
     rig.helper();
     assert_eq!(rig.start("a.service"), Outcome::Done, "{:?}", rig.reports);
+}
+
+/// What a unit learns of the one whose end started it, and only about that start.
+fn monitor(rig: &mut Rig) {
+    rig.load("a.service", "Type=oneshot\nExecStart=/bin/sh -c 'exit 3'\n");
+    rig.load(
+        "f.service",
+        "Type=oneshot\nStandardOutput=truncate:@D/out\nExecStart=/bin/sh -c 'env | grep MONITOR_ | sort'\n",
+    );
+    rig.helper();
+    assert_eq!(rig.start("a.service"), Outcome::Failed);
+    let about = About {
+        unit: "f.service".into(),
+        triggered_by: "a.service".into(),
+        ..About::default()
+    };
+    rig.send(ToHelper::About(about), None);
+    assert_eq!(rig.start("f.service"), Outcome::Done);
+    let expected = format!(
+        "MONITOR_EXIT_CODE=exited\nMONITOR_EXIT_STATUS=3\nMONITOR_INVOCATION_ID={}\n\
+         MONITOR_SERVICE_RESULT=exit-code\nMONITOR_UNIT=a.service\n",
+        rig.reports["a.service"].invocation
+    );
+    assert_eq!(rig.read("out"), expected);
+    assert_eq!(rig.start("f.service"), Outcome::Done);
+    assert_eq!(rig.read("out"), "");
 }

@@ -1,0 +1,148 @@
+//! What follows from a unit's end: for the machine, for other units, for what is kept of it.
+
+use super::*;
+use units::wire::helper::About;
+
+fn with(section: &str) -> String {
+    format!("[Unit]\nDefaultDependencies=no\n{section}\n[Service]\nExecStart=/bin/x\n")
+}
+
+/// A machine whose first service has this in its `[Unit]`.
+fn world(section: &str) -> World {
+    World::new(&[
+        ("default.target", DEFAULT),
+        ("a.service", &with(section)),
+        ("b.service", SERVICE),
+        ("other.service", SERVICE),
+        (
+            "reboot.target",
+            "[Unit]\nDefaultDependencies=no\nConflicts=a.service b.service\nAfter=a.service b.service\n",
+        ),
+    ])
+}
+
+fn fail(fake: &Fake, unit: &str, code: u8) {
+    let mut report = report(unit, 1 << 32 | 1, ActiveState::Failed);
+    report.exit = Some(units::state::Exit::Code(code));
+    report.result = "exit-code".into();
+    fake.say(&FromHelper::Report(report));
+}
+
+fn run(fd: &OwnedFd, verb: JobVerb, unit: &str) {
+    let units = vec![unit.to_owned()];
+    let (mode, wait) = (JobMode::Replace, false);
+    send(
+        fd,
+        &Request::Jobs {
+            verb,
+            units,
+            mode,
+            wait,
+        },
+    );
+}
+
+#[test]
+fn a_failure_action_stops_everything_and_tells_init_what_it_is_to_know() {
+    let mut world = world("FailureAction=reboot\nRebootArgument=recovery");
+    let (mut manager, _init, fake) = booted(&mut world);
+    fail(&fake, "a.service", 7);
+    let (unit, verb, _) = fake.obey(&mut manager);
+    assert_eq!((unit.as_str(), verb), ("b.service", Verb::Stop));
+    until(&mut manager, "the last step", |_| {
+        world.heard(|memory| memory.finish).then_some(())
+    });
+    let argument = std::fs::read_to_string(world.places.run.join("reboot-param")).unwrap();
+    assert_eq!(argument, "recovery");
+}
+
+#[test]
+fn a_forced_exit_stops_nothing_and_leaves_its_status() {
+    let mut world = world("FailureAction=exit-force");
+    let (mut manager, _init, fake) = booted(&mut world);
+    fail(&fake, "a.service", 7);
+    until(&mut manager, "the last step", |_| {
+        world.heard(|memory| memory.finish).then_some(())
+    });
+    let status = std::fs::read_to_string(world.places.run.join("exit-status")).unwrap();
+    assert_eq!(status, "7");
+    let view = manager
+        .engine
+        .find(&units::name::UnitName::new("b.service").unwrap());
+    assert!(view.unwrap().active.is_up());
+}
+
+#[test]
+fn a_machine_that_was_to_go_down_does_so_under_the_next_manager() {
+    let mut world = world("FailureAction=reboot");
+    let (mut manager, _init, fake) = booted(&mut world);
+    fail(&fake, "a.service", 1);
+    until(&mut manager, "the decision", |m| {
+        m.boot.record.shutdown.map(|_| ())
+    });
+    drop((manager, fake));
+    let (mut manager, _init) = world.manager();
+    manager.begin();
+    let (fake, _) = Fake::connect(&mut manager, &world, &[("b.service", 1 << 32)]);
+    let (unit, verb, _) = fake.obey(&mut manager);
+    assert_eq!((unit.as_str(), verb), ("b.service", Verb::Stop));
+}
+
+/// The next frame that says something about a unit's next command.
+fn about(manager: &mut Manager, fake: &Fake) -> About {
+    loop {
+        if let ToHelper::About(about) = fake.next(manager) {
+            return about;
+        }
+    }
+}
+
+#[test]
+fn a_helper_learns_that_a_stop_is_half_a_restart() {
+    let mut world = world("");
+    let (mut manager, _init, fake) = booted(&mut world);
+    let control = client(&mut manager, &world.socket("control"));
+    run(&control, JobVerb::Restart, "a.service");
+    let found = about(&mut manager, &fake);
+    assert_eq!((found.unit.as_str(), found.restarting), ("a.service", true));
+    let (unit, verb, _) = fake.obey(&mut manager);
+    assert_eq!((unit.as_str(), verb), ("a.service", Verb::Stop));
+    fake.obey(&mut manager);
+    run(&control, JobVerb::Stop, "a.service");
+    let ToHelper::Command(command) = fake.next(&mut manager) else {
+        panic!("a stop has nothing to be told about");
+    };
+    assert_eq!(command.verb, Verb::Stop);
+}
+
+#[test]
+fn a_helper_learns_whose_end_started_a_unit() {
+    let mut world = world("OnFailure=other.service");
+    let (mut manager, _init, fake) = booted(&mut world);
+    fail(&fake, "a.service", 1);
+    let found = about(&mut manager, &fake);
+    assert_eq!(
+        (found.unit.as_str(), found.triggered_by.as_str()),
+        ("other.service", "a.service")
+    );
+}
+
+#[test]
+fn what_nobody_refers_to_is_forgotten_by_the_helper_too() {
+    let mut world = world("");
+    let root = world.places.root.clone();
+    let text = with("StartLimitBurst=0");
+    std::fs::write(root.join("etc/sysmaster/system/lone.service"), text).unwrap();
+    let (mut manager, _init, fake) = booted(&mut world);
+    let control = client(&mut manager, &world.socket("control"));
+    run(&control, JobVerb::Start, "lone.service");
+    fake.obey(&mut manager);
+    run(&control, JobVerb::Stop, "lone.service");
+    fake.obey(&mut manager);
+    let gone = loop {
+        if let ToHelper::Unload { unit } = fake.next(&mut manager) {
+            break unit;
+        }
+    };
+    assert_eq!(gone, "lone.service");
+}
