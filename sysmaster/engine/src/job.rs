@@ -58,6 +58,8 @@ pub(crate) struct Job {
     pub deadline: Option<Micros>,
     /// In the run queue.
     pub queued: bool,
+    /// It came with the transaction that is being committed, and is in nobody's count yet.
+    pub fresh: bool,
     /// A record of it is stored.
     pub recorded: bool,
     /// The stored record is not up to date.

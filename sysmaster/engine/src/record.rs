@@ -76,6 +76,7 @@ impl Engine {
     pub(crate) fn flush(&mut self, effects: &mut Vec<Effect>) {
         effects.append(&mut self.outbox.first);
         let mut jobs = core::mem::take(&mut self.outbox.jobs);
+        effects.reserve(jobs.len() + self.outbox.units.len() + self.outbox.rest.len());
         if self.record != self.stored {
             jobs.retain(|&unit| !self.write_job(unit, true, effects));
             effects.push(Effect::Record(Record::Engine(self.record)));

@@ -113,6 +113,7 @@ impl Engine {
             was: None,
             deadline: None,
             queued: false,
+            fresh: false,
             recorded: true,
             dirty: false,
         };

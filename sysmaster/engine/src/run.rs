@@ -26,7 +26,7 @@ use units::state::{ActiveState, Invocation, JobResult, JobVerb, Outcome};
 use units::wire::helper::Verb;
 
 impl Engine {
-    /// Gives a unit a job.
+    /// Gives a unit a job. It is in nobody's count until [`Engine::count_fresh`].
     pub(crate) fn attach(&mut self, job: Job) {
         let unit = job.unit;
         if job.phase != Phase::Waiting {
@@ -36,7 +36,6 @@ impl Engine {
             self.deadlines.insert((at, unit, Timer::Job));
         }
         self.arena.put_job(job);
-        self.count_order(unit, true);
     }
 
     fn detach(&mut self, unit: u32) -> Option<Job> {
@@ -92,6 +91,44 @@ impl Engine {
         }
     }
 
+    /// Counts the order of the jobs that were attached behind the first `old` ones. Each pair once:
+    /// from its former end, or, where the job there is an old one, from its latter.
+    pub(crate) fn count_fresh(&mut self, old: usize) {
+        for at in old..self.arena.jobs.len() {
+            let unit = self.unit_of_job(at);
+            self.count_order_once(unit);
+            if old == 0 {
+                continue;
+            }
+            for at in self.arena.range(unit, Rel::After) {
+                let other = self.arena.end(unit, at);
+                if self.arena.job(other).is_some_and(|job| !job.fresh) {
+                    self.count_pair(other, unit);
+                }
+            }
+        }
+        for job in self.arena.jobs.iter_mut().skip(old) {
+            job.fresh = false;
+        }
+    }
+
+    /// Counts one pair of jobs, if the one unit stands before the other.
+    fn count_pair(&mut self, former: u32, latter: u32) {
+        let doing = |job: &Job| (job.verb, job.ignore_order);
+        let jobs = (self.arena.job(former), self.arena.job(latter));
+        let (Some(first), Some(second)) = jobs else {
+            return;
+        };
+        let waits = match job::order(doing(first), doing(second)) {
+            First::Former => latter,
+            First::Latter => former,
+            First::Neither => return,
+        };
+        if let Some(job) = self.arena.job_mut(waits) {
+            job.blockers += 1;
+        }
+    }
+
     /// Counts everything again: edges changed under queued jobs.
     pub(crate) fn recount(&mut self) {
         for job in &mut self.arena.jobs {
@@ -112,22 +149,11 @@ impl Engine {
 
     /// The share of one unit where all units are counted: each pair from its former end.
     fn count_order_once(&mut self, unit: u32) {
-        let Some(job) = self.arena.job(unit) else {
-            return;
-        };
-        let ours = (job.verb, job.ignore_order);
-        for at in self.arena.range(unit, Rel::Before) {
+        let (before, after) = self.arena.order_at(unit);
+        for at in before..after {
             let other = self.arena.end(unit, at);
-            let Some(job) = self.arena.job(other) else {
-                continue;
-            };
-            let waits = match job::order(ours, (job.verb, job.ignore_order)) {
-                First::Former => other,
-                First::Latter => unit,
-                First::Neither => continue,
-            };
-            if let Some(job) = self.arena.job_mut(waits) {
-                job.blockers += 1;
+            if self.arena.get(other).has_job() {
+                self.count_pair(unit, other);
             }
         }
     }

@@ -185,10 +185,10 @@ fn what_requires_contradictory_things_is_refused_in_words() {
     let mut w = world(&[("a", "requires b c"), ("b", "conflicts c"), ("c", "")]);
     assert!(!w.start("a"));
     let text = w.take().join("");
-    let chain = "stop of a.service, which follows from the stop of c.service (a.service has \
-                 Requires=c.service), which conflicts with the start of b.service (b.service has \
+    let chain = "stop of c.service, which conflicts with the start of b.service (b.service has \
                  Conflicts=c.service), needed by the start of a.service (a.service has \
-                 Requires=b.service); but also start of a.service.";
+                 Requires=b.service); but also start of c.service, needed by the start of \
+                 a.service (a.service has Requires=c.service).";
     assert!(text.contains(chain), "{text}");
     assert!(w.state().is_empty());
 }

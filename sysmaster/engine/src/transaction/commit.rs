@@ -22,11 +22,20 @@ impl Engine {
             self.cancel_others(tx);
             self.record.flushed = self.record.committed;
         }
-        for tx_job in tx.jobs.iter().filter(|job| !job.gone) {
-            self.install(tx_job, mode);
+        let jobs = || tx.jobs.iter().filter(|job| !job.gone);
+        for tx_job in jobs() {
+            self.make_room(tx_job, mode);
         }
+        let old = self.arena.jobs.len();
+        self.arena.jobs.reserve(tx.units.len());
+        for tx_job in jobs() {
+            if self.queued(tx_job.unit).is_none() {
+                self.install(tx_job, mode);
+            }
+        }
+        self.count_fresh(old);
         self.record.last_job = self.last_job;
-        for tx_job in tx.jobs.iter().filter(|job| !job.gone) {
+        for tx_job in jobs() {
             self.push_run(tx_job.unit);
         }
     }
@@ -59,17 +68,27 @@ impl Engine {
         self.touch_job(unit);
     }
 
+    /// Lets the queued job of the unit do this one's work as well, or cancels it.
+    fn make_room(&mut self, tx_job: &TxJob, mode: JobMode) {
+        let unit = tx_job.unit;
+        let Some(queued) = self.queued(unit) else {
+            return;
+        };
+        let active = self.arena.get(unit).active;
+        match job::merge_for(queued.verb, tx_job.verb, active) {
+            Some(verb) => {
+                let irreversible = mode == JobMode::ReplaceIrreversibly;
+                self.merge_into(tx_job, verb, irreversible);
+            }
+            None if job::merge(queued.verb, tx_job.verb).is_some() => {}
+            None => self.end_job(unit, JobResult::Canceled, String::new(), false),
+        }
+    }
+
+    /// Queues a job for a unit that has none. Its order is not counted yet.
     fn install(&mut self, tx_job: &TxJob, mode: JobMode) {
         let unit = tx_job.unit;
         let irreversible = mode == JobMode::ReplaceIrreversibly;
-        if let Some(queued) = self.queued(unit) {
-            let active = self.arena.get(unit).active;
-            match job::merge_for(queued.verb, tx_job.verb, active) {
-                Some(verb) => return self.merge_into(tx_job, verb, irreversible),
-                None if job::merge(queued.verb, tx_job.verb).is_some() => return,
-                None => self.end_job(unit, JobResult::Canceled, String::new(), false),
-            }
-        }
         self.last_job += 1;
         let timeout = self.arena.get(unit).settings().job_timeout;
         let deadline = timeout.map(|t| self.now.saturating_add(t));
@@ -88,6 +107,7 @@ impl Engine {
             was: None,
             deadline,
             queued: false,
+            fresh: true,
             recorded: false,
             dirty: false,
         };

@@ -94,6 +94,9 @@ impl Engine {
             }
             step.edge += 1;
             let other = self.arena.end(unit, edge);
+            if self.arena.get(other).visit == (self.search, false) {
+                continue;
+            }
             let goes_first = match self.doing(tx, other) {
                 Some(theirs) if edge < after => job::order(doing, theirs) == First::Former,
                 Some(theirs) => job::order(theirs, doing) == First::Latter,
@@ -105,9 +108,7 @@ impl Engine {
             if self.arena.get(other).visit == (self.search, true) {
                 return path.iter().position(|step| step.unit == other);
             }
-            if !self.seen(other) {
-                self.enter(tx, other, path);
-            }
+            self.enter(tx, other, path);
         }
         None
     }

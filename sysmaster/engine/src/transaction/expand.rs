@@ -253,9 +253,12 @@ impl Engine {
             conflicted: false,
             gone: false,
         });
-        if first == NONE {
-            tx.units.push(unit);
-        }
+        let list = if first == NONE {
+            &mut tx.units
+        } else {
+            &mut tx.several
+        };
+        list.push(unit);
         let unit = self.arena.at(unit);
         unit.scratch = (tx.generation, at);
         if verb != JobVerb::Stop && unit.load != Some(LoadState::Loaded) {

@@ -97,6 +97,8 @@ pub(crate) struct Transaction {
     links: Vec<Link>,
     /// Units that have a job here.
     units: Vec<u32>,
+    /// Of these, units that have had more than one; some may be here twice.
+    several: Vec<u32>,
     /// Jobs of units that cannot be loaded.
     unusable: Vec<u32>,
     /// Jobs without a cause, to be dropped.
@@ -114,6 +116,7 @@ impl Transaction {
         self.jobs.clear();
         self.links.clear();
         self.units.clear();
+        self.several.clear();
         self.unusable.clear();
         self.orphans.clear();
         self.stack.clear();

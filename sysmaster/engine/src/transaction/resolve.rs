@@ -18,16 +18,24 @@ impl Engine {
         self.drop_redundant(tx);
         tx.sweep();
         self.break_cycles(tx)?;
-        for at in 0..tx.units.len() {
-            let Some(&unit) = tx.units.get(at) else { break };
+        let several = core::mem::take(&mut tx.several);
+        let result = self.merge_all(tx, &several);
+        tx.several = several;
+        result
+    }
+
+    /// Steps 6 and 7, for the units that have more than one job: nothing changes for the others.
+    fn merge_all(&self, tx: &mut Transaction, several: &[u32]) -> Result<(), Rejection> {
+        for &unit in several {
             self.reconcile_unit(tx, unit)?;
         }
         tx.sweep();
-        for at in 0..tx.units.len() {
-            let Some(&unit) = tx.units.get(at) else { break };
+        for &unit in several {
             self.fuse(tx, unit);
         }
-        self.drop_redundant(tx);
+        for &unit in several {
+            self.drop_unit_if_redundant(tx, unit);
+        }
         Ok(())
     }
 
@@ -59,26 +67,27 @@ impl Engine {
     }
 
     /// Drops units all of whose jobs would change nothing.
-    fn drop_redundant(&mut self, tx: &mut Transaction) {
+    fn drop_redundant(&self, tx: &mut Transaction) {
         for at in 0..tx.units.len() {
             let Some(&unit) = tx.units.get(at) else { break };
-            let first = self.first_job(tx, unit);
-            let mut next = first;
-            while let Some(job) = tx.job(next) {
-                if next == tx.anchor || !self.is_redundant(job) || self.contradicts_queue(job) {
-                    break;
-                }
-                next = living(tx, job.next);
+            self.drop_unit_if_redundant(tx, unit);
+        }
+    }
+
+    fn drop_unit_if_redundant(&self, tx: &mut Transaction, unit: u32) {
+        let first = self.first_job(tx, unit);
+        let mut next = first;
+        while let Some(job) = tx.job(next) {
+            if next == tx.anchor || !self.is_redundant(job) || self.contradicts_queue(job) {
+                return;
             }
-            if next != NONE {
-                continue;
-            }
-            next = first;
-            while let Some(job) = tx.job(next) {
-                let following = living(tx, job.next);
-                tx.drop_job(next, false);
-                next = following;
-            }
+            next = living(tx, job.next);
+        }
+        next = first;
+        while let Some(job) = tx.job(next) {
+            let following = living(tx, job.next);
+            tx.drop_job(next, false);
+            next = following;
         }
     }
 
