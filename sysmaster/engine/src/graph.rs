@@ -368,6 +368,8 @@ impl Arena {
             unit.edges.retain(|edge| edge.by != 0);
             let begin = |rel| unit.edges.partition_point(|edge| edge.rel < rel) as u32;
             unit.order_at = (begin(Rel::Before), begin(Rel::After));
+            let rels = unit.edges.iter().map(|edge| edge.rel.bit());
+            unit.rels = rels.fold(0, |all, rel| all | rel);
         }
     }
 
@@ -380,7 +382,11 @@ impl Arena {
 
     /// Where the edges of one kind stand in the unit's array.
     pub fn range(&self, id: u32, rel: Rel) -> core::ops::Range<usize> {
-        let edges = &self.get(id).edges;
+        let unit = self.get(id);
+        if unit.rels & rel.bit() == 0 {
+            return 0..0;
+        }
+        let edges = &unit.edges;
         let from = edges.partition_point(|edge| edge.rel < rel);
         let rest = edges.get(from..).unwrap_or_default();
         from..from + rest.partition_point(|edge| edge.rel == rel)

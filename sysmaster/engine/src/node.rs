@@ -79,6 +79,8 @@ pub(crate) struct Unit {
     pub edges: Vec<Edge>,
     /// Where among the edges `Before` and `After`, the last two kinds, begin.
     pub order_at: (u32, u32),
+    /// Which kinds of edges it has: bit n for the kind of number n.
+    pub rels: u32,
     /// Scratch of the transaction being built: its generation and the unit's first job in it.
     pub scratch: (u32, u32),
     /// Scratch of the search for cycles: generation, and whether it is on the path or done.
@@ -126,6 +128,7 @@ impl Unit {
         Self {
             edges: Vec::new(),
             order_at: (0, 0),
+            rels: 0,
             scratch: (0, NONE),
             visit: (0, false),
             job: NONE,

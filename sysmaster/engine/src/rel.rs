@@ -74,6 +74,11 @@ impl Rel {
         Self::After,
     ];
 
+    /// Of a set of relations.
+    pub(crate) fn bit(self) -> u32 {
+        1 << self as u32
+    }
+
     /// The same relation seen from the other end.
     pub fn inverse(self) -> Self {
         match self {

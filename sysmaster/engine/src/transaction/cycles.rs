@@ -78,7 +78,8 @@ impl Engine {
         if self.seen(root) || self.first_job(tx, root) == NONE {
             return None;
         }
-        self.enter(tx, root, path);
+        let doing = self.doing(tx, root)?;
+        self.enter(root, doing, path);
         while let Some(step) = path.last_mut() {
             let Step {
                 unit,
@@ -97,10 +98,13 @@ impl Engine {
             if self.arena.get(other).visit == (self.search, false) {
                 continue;
             }
-            let goes_first = match self.doing(tx, other) {
-                Some(theirs) if edge < after => job::order(doing, theirs) == First::Former,
-                Some(theirs) => job::order(theirs, doing) == First::Latter,
-                None => false,
+            let Some(theirs) = self.doing(tx, other) else {
+                continue;
+            };
+            let goes_first = if edge < after {
+                job::order(doing, theirs) == First::Former
+            } else {
+                job::order(theirs, doing) == First::Latter
             };
             if !goes_first {
                 continue;
@@ -108,7 +112,7 @@ impl Engine {
             if self.arena.get(other).visit == (self.search, true) {
                 return path.iter().position(|step| step.unit == other);
             }
-            self.enter(tx, other, path);
+            self.enter(other, theirs, path);
         }
         None
     }
@@ -117,10 +121,7 @@ impl Engine {
         self.arena.get(unit).visit.0 == self.search
     }
 
-    fn enter(&mut self, tx: &Transaction, unit: u32, path: &mut Vec<Step>) {
-        let Some(doing) = self.doing(tx, unit) else {
-            return;
-        };
+    fn enter(&mut self, unit: u32, doing: (JobVerb, bool), path: &mut Vec<Step>) {
         self.arena.at(unit).visit = (self.search, true);
         let (edge, after) = self.arena.order_at(unit);
         // What starts goes before nothing it is ordered after: those edges need no look.

@@ -45,6 +45,12 @@ impl Engine {
             let unit = tx.job(tx.anchor).map_or(NONE, |job| job.unit);
             self.spread_restart(tx, tx.anchor, unit);
         }
+        // A target knows how much it will be.
+        let anchor = tx.job(tx.anchor).map_or(NONE, |job| job.unit);
+        let edges = &self.arena.get(anchor).edges;
+        let pulled = edges.partition_point(|edge| edge.rel <= Rel::Conflicts);
+        tx.jobs.reserve(pulled);
+        tx.links.reserve(4 * pulled);
         let mut done = self.expand_from(tx, 0);
         match mode {
             JobMode::Isolate => self.isolate(tx),
