@@ -9,61 +9,13 @@
     clippy::indexing_slicing
 )]
 
-use engine::api::{Backing, Effect, Input, Ticket};
-use engine::{Config, Engine};
+mod graphs;
+
+use engine::Engine;
+use engine::api::{Effect, Input, Ticket};
+use graphs::{Shape, build, name};
 use std::time::{Duration, Instant};
-use units::name::UnitName;
-use units::spec::{DepKind, LoadState, UnitSpec};
 use units::state::{JobMode, JobVerb};
-
-fn name(text: &str) -> UnitName {
-    UnitName::new(text).unwrap()
-}
-
-/// `n` services with default dependencies, wanted by a target that comes after them; every tenth
-/// comes after its predecessor.
-fn engine(n: usize) -> Engine {
-    let mut engine = Engine::new(Config {
-        epoch: 1,
-        max_jobs: 1_000_000,
-    });
-    let mut load = |spec: UnitSpec, backing| {
-        let input = Input::Loaded {
-            spec: Box::new(spec),
-            backing,
-        };
-        engine.step(0, input, &mut || 1, &mut Vec::new());
-    };
-    let loaded = |text: &str| {
-        let mut spec = UnitSpec::new(name(text));
-        spec.load = LoadState::Loaded;
-        spec
-    };
-    let mut all = loaded("all.target");
-    for target in ["sysinit.target", "basic.target", "shutdown.target"] {
-        load(loaded(target), Backing::Engine);
-    }
-    for i in 0..n {
-        let mut spec = loaded(&format!("s{i}.service"));
-        spec.add_dep(DepKind::Requires, name("sysinit.target"));
-        spec.add_dep(DepKind::After, name("sysinit.target"));
-        spec.add_dep(DepKind::After, name("basic.target"));
-        spec.add_dep(DepKind::Conflicts, name("shutdown.target"));
-        spec.add_dep(DepKind::Before, name("shutdown.target"));
-        if i % 10 != 0 {
-            let before = name(&format!("s{}.service", i - 1));
-            spec.add_dep(DepKind::Requires, before.clone());
-            spec.add_dep(DepKind::After, before);
-        }
-        all.add_dep(DepKind::Wants, spec.id.clone());
-        all.add_dep(DepKind::After, spec.id.clone());
-        load(spec, Backing::Helper);
-    }
-    load(all, Backing::Engine);
-    // The first input that is no Loaded puts the edges in order: not part of a transaction.
-    engine.step(0, Input::Tick, &mut || 1, &mut Vec::new());
-    engine
-}
 
 fn transaction(engine: &mut Engine) -> (Duration, usize) {
     let mut effects = Vec::new();
@@ -84,7 +36,10 @@ fn transaction(engine: &mut Engine) -> (Duration, usize) {
 }
 
 fn best(n: usize) -> (Duration, usize) {
-    (0..5).map(|_| transaction(&mut engine(n))).min().unwrap()
+    (0..5)
+        .map(|_| transaction(&mut build(n, Shape::Chain)))
+        .min()
+        .unwrap()
 }
 
 #[test]
@@ -116,7 +71,7 @@ fn ten_thousand() {
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(10_000);
-    let mut engine = engine(n);
+    let mut engine = build(n, Shape::Chain);
     if std::env::var("ONLY_BUILD").is_err() {
         transaction(&mut engine);
     }
