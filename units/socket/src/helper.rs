@@ -604,7 +604,7 @@ impl UnitType for Sockets {
             Message::NotKept(label, why) => self.answered(ctx, label, Answer::Refused(why)),
             Message::Fetched(label, fd) => self.answered(ctx, label, Answer::Have(fd)),
             Message::NotFound(label) => self.answered(ctx, label, Answer::Nothing),
-            Message::Sockets(_) => {}
+            Message::Sockets(_) | Message::About(_) => {}
         }
     }
 
