@@ -48,7 +48,7 @@ fn bytes_per_unit_and_per_job() {
     // Just below a power of two: the arrays, which grow by doubling, are full.
     const N: usize = 16_380;
     println!("{:<50} {:>8}", "bytes for each", "bytes");
-    let mut row = |what: &str, bytes: usize, most: usize| {
+    let row = |what: &str, bytes: usize, most: usize| {
         println!("{what:<50} {bytes:>8}");
         assert!(bytes <= most, "{what}: {bytes} bytes, at most {most}");
     };

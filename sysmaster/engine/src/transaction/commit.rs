@@ -59,12 +59,11 @@ impl Engine {
     /// Makes a unit's queued job one of this transaction.
     fn claim(&mut self, unit: u32) {
         let committed = self.record.committed;
-        if let Some(job) = self.arena.job_mut(unit) {
-            if job.transaction != committed {
+        if let Some(job) = self.arena.job_mut(unit)
+            && job.transaction != committed {
                 job.was = Some((job.verb, job.transaction));
                 job.transaction = committed;
             }
-        }
         self.touch_job(unit);
     }
 

@@ -37,7 +37,7 @@ fn service(i: usize, shape: Shape) -> UnitSpec {
     spec.add_dep(DepKind::After, name("basic.target"));
     spec.add_dep(DepKind::Conflicts, name("shutdown.target"));
     spec.add_dep(DepKind::Before, name("shutdown.target"));
-    if shape == Shape::Chain && i % 10 != 0 {
+    if shape == Shape::Chain && !i.is_multiple_of(10) {
         let before = name(&format!("s{}.service", i - 1));
         spec.add_dep(DepKind::Requires, before.clone());
         spec.add_dep(DepKind::After, before);
