@@ -3,7 +3,7 @@
 _sctl() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} word command=
     local options='--all --failed --type= --state= --property= --value --reverse --after --before
-        --no-block --job-mode= --signal= --kill-whom= --now --runtime --preset-mode= --root= --force --json --quiet
+        --no-block --atomic --job-mode= --signal= --kill-whom= --now --runtime --preset-mode= --root= --force --json --quiet
         --full --plain --no-legend --colour= --socket= --timeout= --help --version'
     local commands='status list-units list-jobs list-dependencies list-unit-files show cat is-active
         is-failed is-enabled is-system-running start stop restart try-restart reload

@@ -26,6 +26,7 @@ complete -c sctl -s p -l property -x
 complete -c sctl -l value -d 'Values without names'
 complete -c sctl -l reverse -d 'Who needs it'
 complete -c sctl -l no-block -d 'Do not wait for jobs'
+complete -c sctl -l atomic -d 'All units or none'
 complete -c sctl -s s -l signal -x -a 'TERM HUP INT KILL USR1 USR2 STOP CONT'
 complete -c sctl -l kill-whom -x -a 'all main control'
 complete -c sctl -l now -d 'Start or stop as well'

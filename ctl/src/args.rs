@@ -73,6 +73,16 @@ pub enum Verb {
     Shutdown(ShutdownKind),
     /// Check unit files without a manager.
     Verify,
+    /// Show a transaction without doing it.
+    Plan,
+    /// Why a unit is what it is.
+    Why,
+    /// A picture of the boot.
+    BootChart,
+    /// What took long.
+    Blame,
+    /// What a unit had to wait for.
+    CriticalChain,
     /// This overview.
     Help,
     /// Versions.
@@ -118,6 +128,8 @@ const fn cmd(
 #[rustfmt::skip]
 pub const COMMANDS: &[Command] = &[
     cmd("status", Verb::Status, (0, MANY), "[UNIT…]", "the machine, or these units, at a glance"),
+    cmd("why", Verb::Why, (1, MANY), "UNIT…", "why it is up, down, waiting or failed"),
+    cmd("plan", Verb::Plan, (1, MANY), "VERB UNIT…", "what start, stop … would do: nothing is done"),
     cmd("list-units", Verb::ListUnits, (0, MANY), "[PATTERN…]", "loaded units that are up, failed or have a job (--all: all)"),
     cmd("list-jobs", Verb::ListJobs, (0, 0), "", "queued jobs and what they wait for"),
     cmd("list-dependencies", Verb::ListDependencies, (0, MANY), "[UNIT]", "whom it needs, as a tree (--reverse: who needs it)"),
@@ -138,6 +150,9 @@ pub const COMMANDS: &[Command] = &[
     cmd("try-reload-or-restart", Verb::Jobs(JobVerb::TryReload), (1, MANY), "UNIT…", "the same, only those that are up"),
     cmd("force-reload", Verb::Jobs(JobVerb::TryReload), (1, MANY), "", ""),
     cmd("isolate", Verb::Isolate, (1, 1), "UNIT", "start it and stop everything it does not need"),
+    cmd("blame", Verb::Blame, (0, 0), "", "what took long at boot"),
+    cmd("critical-chain", Verb::CriticalChain, (0, 1), "[UNIT]", "what it had to wait for"),
+    cmd("boot-chart", Verb::BootChart, (0, 1), "[FILE]", "a picture of the boot (SVG)"),
     cmd("kill", Verb::Kill, (1, MANY), "UNIT…", "send a signal (--signal, --kill-whom)"),
     cmd("reset-failed", Verb::ResetFailed, (0, MANY), "[UNIT…]", "forget failures and start limits"),
     cmd("cancel", Verb::Cancel, (0, MANY), "[JOB…]", "cancel these jobs, or all"),
@@ -198,6 +213,8 @@ pub struct Options {
     pub quiet: bool,
     /// Do not wait for jobs.
     pub no_block: bool,
+    /// All units or none.
+    pub atomic: bool,
     /// Also what is usually left out.
     pub all: bool,
     /// Who needs it.
@@ -372,6 +389,7 @@ fn option(name: &str, o: &mut Options, parser: &mut lexopt::Parser) -> Result<()
         "json" => o.json = true,
         "quiet" => o.quiet = true,
         "no-block" => o.no_block = true,
+        "atomic" => o.atomic = true,
         "all" => o.all = true,
         "reverse" => o.reverse = true,
         "force" => o.force = true,

@@ -21,6 +21,7 @@ const OPTIONS: &str = "
      --reverse         list-dependencies: who needs it
      --after, --before list-dependencies: by order instead of need
      --no-block        do not wait for jobs
+     --atomic          start: all units, or none: what was started is stopped again
      --job-mode=MODE   fail, replace, replace-irreversibly, isolate, flush,
                        ignore-dependencies, ignore-requirements, triggering,
                        restart-dependencies

@@ -16,25 +16,41 @@ use units::state::{ActiveState, JobMode, JobResult, JobVerb};
 use units::wire::control::{JobLine, Reply, Request, ShutdownKind};
 
 /// How many managers may die under one command before it gives up.
-const MANAGERS: u32 = 64;
+pub const MANAGERS: u32 = 64;
 
 /// One unit's job of ours.
-struct Watched {
-    unit: String,
+pub struct Watched {
+    /// Its name.
+    pub unit: String,
     /// 0: there was nothing to do.
-    job: u32,
-    ended: Option<(JobVerb, JobResult, String)>,
+    pub job: u32,
+    /// How it ended.
+    pub ended: Option<(JobVerb, JobResult, String)>,
 }
 
 /// `start`, `stop`, `restart` and their kin.
 pub fn queue(run: &mut Run<'_, '_>, verb: JobVerb, words: &[String]) -> Result<i32, Fault> {
     let units = expand(run, words)?;
     let mode = run.options.mode;
+    if run.options.atomic && verb != JobVerb::Start {
+        return Err(Fault::usage(
+            "--atomic goes with start: nothing else can be taken back",
+        ));
+    }
+    if run.options.atomic {
+        return crate::atomic::start(run, units, mode);
+    }
     carry_out(run, verb, units, mode)
 }
 
 /// `isolate`, `default`, `rescue`, `emergency`.
 pub fn isolate(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Fault> {
+    let units = targets(words)?;
+    carry_out(run, JobVerb::Start, units, JobMode::Isolate)
+}
+
+/// The units these words stand for, where a name without a type is a target.
+pub fn targets(words: &[String]) -> Result<Vec<String>, Fault> {
     let mut units = Vec::new();
     for word in words {
         let known = word.contains('.') || word.starts_with('/');
@@ -44,7 +60,7 @@ pub fn isolate(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Fault> {
             format!("{word}.target")
         })?);
     }
-    carry_out(run, JobVerb::Start, units, JobMode::Isolate)
+    Ok(units)
 }
 
 fn carry_out(
@@ -58,13 +74,7 @@ fn carry_out(
     }
     let watched = follow(run, verb, units, mode)?;
     if run.options.json {
-        run.print(&json::jobs(watched.iter().map(|one| {
-            let (verb, result, detail) = match &one.ended {
-                Some((verb, result, detail)) => (*verb, Some(*result), detail.as_str()),
-                None => (verb, None, ""),
-            };
-            (one.unit.as_str(), one.job, verb, result, detail)
-        })));
+        run.print(&json::jobs(verb, &watched));
     }
     let mut code = exit::OK;
     for one in &watched {
@@ -83,7 +93,7 @@ fn carry_out(
 }
 
 /// Says why a job failed. What the manager knows comes first, then where to look.
-fn report(run: &mut Run<'_, '_>, unit: &str, verb: JobVerb, result: JobResult, detail: &str) {
+pub fn report(run: &mut Run<'_, '_>, unit: &str, verb: JobVerb, result: JobResult, detail: &str) {
     let why = match result {
         JobResult::Dependency => "a unit it needs did not come up",
         JobResult::Timeout => "its time was over",
@@ -99,10 +109,7 @@ fn report(run: &mut Run<'_, '_>, unit: &str, verb: JobVerb, result: JobResult, d
         &format!("{unit}: {} did not succeed", verb.as_str()),
     );
     let detail = if detail.is_empty() { why } else { detail };
-    let _ = writeln!(
-        run.screen.err,
-        "{head}: {detail}\n  more: sctl status {unit}"
-    );
+    let _ = writeln!(run.screen.err, "{head}: {detail}\n  more: sctl why {unit}");
 }
 
 /// Sends the request and stays with its jobs until they have ended.
@@ -122,23 +129,7 @@ fn follow(
             mode,
             wait,
         };
-        let whole = {
-            let Run {
-                client,
-                screen,
-                options,
-            } = &mut *run;
-            let mut progress = Progress {
-                live: screen.live && !options.quiet,
-                drawn: false,
-            };
-            let result = client.follow(&request, &mut |reply| {
-                take(reply, &mut watched, &mut progress, screen.err);
-                Ok(())
-            });
-            progress.clear(screen.err);
-            result?
-        };
+        let whole = attend(run, &request, &mut |reply| take(reply, &mut watched))?;
         if whole {
             return Ok(watched);
         }
@@ -147,12 +138,45 @@ fn follow(
             return Ok(watched);
         }
     }
-    Err(Fault::failed(format!(
-        "{MANAGERS} managers ended while this was under way; giving up"
-    )))
+    Err(many_managers())
 }
 
-fn take(reply: Reply, watched: &mut Vec<Watched>, progress: &mut Progress, err: &mut dyn Write) {
+/// Too many managers died under one command.
+pub fn many_managers() -> Fault {
+    Fault::failed(format!(
+        "{MANAGERS} managers ended while this was under way; giving up"
+    ))
+}
+
+/// Sends a request that waits for jobs, and shows on a terminal what is waited for. `false` if the
+/// manager went away before the end.
+pub fn attend(
+    run: &mut Run<'_, '_>,
+    request: &Request,
+    each: &mut dyn FnMut(Reply),
+) -> Result<bool, Fault> {
+    let Run {
+        client,
+        screen,
+        options,
+    } = &mut *run;
+    let mut progress = Progress {
+        live: screen.live && !options.quiet,
+        drawn: false,
+    };
+    let result = client.follow(request, &mut |reply| {
+        match reply {
+            Reply::Waiting(jobs) => progress.draw(&jobs, screen.err),
+            other => each(other),
+        }
+        Ok(())
+    });
+    progress.clear(screen.err);
+    result
+}
+
+/// Notes that a job is queued, or has ended.
+pub fn take(reply: Reply, watched: &mut Vec<Watched>) {
     match reply {
         Reply::Queued { unit, job } => match watched.iter_mut().find(|one| one.unit == unit) {
             Some(one) => one.job = job,
@@ -178,7 +202,6 @@ fn take(reply: Reply, watched: &mut Vec<Watched>, progress: &mut Progress, err: 
                 }),
             }
         }
-        Reply::Waiting(jobs) => progress.draw(&jobs, err),
         _ => {}
     }
 }

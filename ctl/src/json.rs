@@ -5,9 +5,14 @@
 //! carry systemd's names where systemd has the same thing.
 
 use crate::Fault;
+use crate::atomic::Undone;
+use crate::chart::{Bar, Chart};
+use crate::jobs::Watched;
+use crate::plan::Placed;
 use crate::verify::{Level, Problem};
+use crate::why::Answer;
 use serde_json::{Map, Value};
-use units::state::{ActiveState, Exit, JobResult, JobVerb};
+use units::state::{ActiveState, Exit, JobPast, JobResult, JobVerb, Times};
 use units::wire::control::{JobLine, ManagerInfo, UnitDetail, UnitLine};
 
 /// A block of properties, in order.
@@ -168,22 +173,41 @@ fn job(job: &JobLine) -> Value {
 }
 
 /// What became of the jobs of one command: unit, number, verb, result if known, reason.
-pub fn jobs<'a>(
-    jobs: impl Iterator<Item = (&'a str, u32, JobVerb, Option<JobResult>, &'a str)>,
-) -> String {
-    line_of(
-        &jobs
-            .map(|(unit, job, verb, result, detail)| {
-                object(&mut [
-                    ("unit", unit.json()),
-                    ("job", job.json()),
-                    ("verb", verb.as_str().json()),
-                    ("result", result.map(JobResult::as_str).json()),
-                    ("detail", detail.json()),
-                ])
-            })
-            .collect(),
-    )
+pub fn jobs(verb: JobVerb, jobs: &[Watched]) -> String {
+    line_of(&job_ends(verb, jobs))
+}
+
+fn job_ends(asked: JobVerb, jobs: &[Watched]) -> Value {
+    let one = |one: &Watched| {
+        let (verb, result, detail) = match &one.ended {
+            Some((verb, result, detail)) => (*verb, Some(*result), detail.as_str()),
+            None => (asked, None, ""),
+        };
+        object(&mut [
+            ("unit", one.unit.json()),
+            ("job", one.job.json()),
+            ("verb", verb.as_str().json()),
+            ("result", result.map(JobResult::as_str).json()),
+            ("detail", detail.json()),
+        ])
+    };
+    jobs.iter().map(one).collect()
+}
+
+/// What became of an atomic start: its jobs, and the reason if it was rolled back.
+pub fn atomic(jobs: &[Watched], undone: Option<&Undone>) -> String {
+    let why = undone.map(|undone| {
+        object(&mut [
+            ("unit", undone.unit.json()),
+            ("result", undone.result.as_str().json()),
+            ("detail", undone.detail.json()),
+            ("stopped", undone.stopped.json()),
+        ])
+    });
+    line_of(&object(&mut [
+        ("jobs", job_ends(JobVerb::Start, jobs)),
+        ("undone", why.json()),
+    ]))
 }
 
 /// Units and whether they are active; null for no such unit.
@@ -343,6 +367,92 @@ fn detail(one: &UnitDetail, findings: &[String]) -> Value {
     value
 }
 
+/// The job a unit has, or had last.
+fn past(job: &JobPast) -> Value {
+    object(&mut [
+        ("verb", job.verb.as_str().json()),
+        (
+            "result",
+            (job.ended > 0).then(|| job.result.as_str()).json(),
+        ),
+        ("cause", job.cause.json()),
+        ("cause_unit", job.cause_unit.json()),
+        ("culprit", job.culprit.json()),
+        ("asked", job.asked.json()),
+        ("ended", job.ended.json()),
+    ])
+}
+
+/// Why units are what they are.
+pub fn why(answers: &[Answer]) -> String {
+    let one = |answer: &Answer| {
+        let chain = answer.wanted.iter().map(|one| {
+            object(&mut [
+                ("unit", one.unit.json()),
+                ("active", one.active.as_str().json()),
+                ("job", one.job.as_ref().map(past).json()),
+            ])
+        });
+        let facts = answer.facts.iter();
+        let facts = facts.map(|(label, text)| ((*label).to_owned(), text.json()));
+        object(&mut [
+            ("unit", answer.detail.line.name.json()),
+            ("active", answer.detail.line.active.as_str().json()),
+            ("wanted", chain.collect()),
+            ("waits", answer.waits.iter().map(job).collect()),
+            (
+                "blame",
+                answer.blamed.iter().map(|one| unit(&one.line)).collect(),
+            ),
+            ("facts", Value::Object(facts.collect())),
+        ])
+    };
+    line_of(&answers.iter().map(one).collect())
+}
+
+/// A plan: each job with its wave (0: left out), and remarks.
+pub fn plan(jobs: &[Placed], notes: &[String]) -> String {
+    let one = |(job, wave): &Placed| {
+        let after = job.after.iter().filter_map(|at| jobs.get(*at as usize));
+        object(&mut [
+            ("unit", job.unit.json()),
+            ("verb", job.verb.as_str().json()),
+            ("wave", (*wave as u64).json()),
+            ("fate", job.fate.json()),
+            ("needed", job.needed.json()),
+            ("cause", job.cause.json()),
+            ("cause_unit", job.cause_unit.json()),
+            ("queued", job.queued.map(|(id, _)| id).json()),
+            ("after", after.map(|(job, _)| job.unit.json()).collect()),
+            ("waits_for", job.waits_for.json()),
+        ])
+    };
+    line_of(&object(&mut [
+        ("jobs", jobs.iter().map(one).collect()),
+        ("notes", notes.json()),
+    ]))
+}
+
+/// When units came up.
+pub fn chart(chart: &Chart) -> String {
+    let one = |bar: &Bar| {
+        object(&mut [
+            ("unit", bar.unit.json()),
+            ("asked", bar.asked.json()),
+            ("began", bar.began.json()),
+            ("there", bar.there.json()),
+            ("failed", bar.failed.json()),
+            ("before", bar.before.json()),
+            ("critical", bar.critical.json()),
+        ])
+    };
+    line_of(&object(&mut [
+        ("started", chart.started.json()),
+        ("end", chart.end.json()),
+        ("units", chart.bars.iter().map(one).collect()),
+    ]))
+}
+
 /// How a process ended, in words: `code 3`, `signal 9`.
 pub fn exit_words(exit: Exit) -> String {
     match exit {
@@ -466,6 +576,18 @@ pub fn properties(one: &UnitDetail) -> Properties {
         }
     }
     list
+}
+
+/// When a unit changed, in systemd's names.
+pub fn add_times(block: &mut Properties, times: Times) {
+    for (name, at) in [
+        ("InactiveExitTimestampMonotonic", times.inactive_exit),
+        ("ActiveEnterTimestampMonotonic", times.active_enter),
+        ("ActiveExitTimestampMonotonic", times.active_exit),
+        ("InactiveEnterTimestampMonotonic", times.inactive_enter),
+    ] {
+        block.push((name, at.to_string()));
+    }
 }
 
 /// Dependency kinds that are properties.

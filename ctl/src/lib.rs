@@ -15,18 +15,22 @@
 #![deny(missing_docs)]
 
 mod args;
+mod atomic;
+mod chart;
 mod client;
 mod files;
 mod help;
 mod jobs;
 mod json;
 mod machine;
+mod plan;
 mod processes;
 mod query;
 mod status;
 mod style;
 mod tree;
 mod verify;
+mod why;
 
 pub use style::Style;
 
@@ -227,6 +231,11 @@ fn dispatch(parsed: &Parsed, screen: &mut Screen<'_>) -> Result<i32, Fault> {
         Verb::Isolate => jobs::isolate(&mut run, words),
         Verb::Enter(target) => jobs::isolate(&mut run, &[target.to_owned()]),
         Verb::Kill => jobs::kill(&mut run, words),
+        Verb::Plan => plan::plan(&mut run, words),
+        Verb::Why => why::why(&mut run, words),
+        Verb::BootChart => chart::boot_chart(&mut run, words),
+        Verb::Blame => chart::blame(&mut run),
+        Verb::CriticalChain => chart::critical_chain(&mut run, words),
         Verb::Cancel => jobs::cancel(&mut run, words),
         Verb::ResetFailed => jobs::reset_failed(&mut run, words),
         Verb::DaemonReload => jobs::simple(&mut run, &Request::Reload),

@@ -198,7 +198,11 @@ pub fn show(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Fault> {
             Err(fault) if is_unknown(&fault) => json::unknown(&unit),
             Err(fault) => return Err(fault),
         };
-        blocks.push(json::properties(&detail));
+        let mut block = json::properties(&detail);
+        if let Ok(one) = crate::why::history(run, &detail.line.name) {
+            json::add_times(&mut block, one.times);
+        }
+        blocks.push(block);
     }
     let wanted = &run.options.properties;
     for block in &mut blocks {

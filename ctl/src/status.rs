@@ -330,7 +330,8 @@ impl Page<'_, '_, '_> {
     }
 }
 
-fn ending(exit: Exit) -> String {
+/// How a process ended.
+pub fn ending(exit: Exit) -> String {
     let signal = |number| format!("signal {number} ({})", units::value::signal::name(number));
     match exit {
         Exit::Code(code) => format!("exit status {code}"),

@@ -75,6 +75,20 @@ impl Style {
         }
     }
 
+    /// In front of what goes together: one alone; the first, a middle one, the last of several.
+    pub fn brace(&self) -> [&'static str; 4] {
+        if self.unicode {
+            ["─", "┬", "├", "└"]
+        } else {
+            ["-", "+", "|", "`"]
+        }
+    }
+
+    /// Between a thing and where it came from.
+    pub fn back(&self) -> &'static str {
+        if self.unicode { "←" } else { "<-" }
+    }
+
     /// Cut at the right to `width` columns, if there is a limit.
     pub fn cut(&self, text: &str, used: usize) -> String {
         match self.width {

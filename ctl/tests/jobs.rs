@@ -67,7 +67,7 @@ fn a_failed_job_is_status_one_and_says_why_and_where_to_look() {
     assert_eq!(run.code, 1);
     assert_eq!(
         run.err,
-        "b.service: start did not succeed: ExecStart=/bin/b: exit status 3\n  more: sctl status b.service\n"
+        "b.service: start did not succeed: ExecStart=/bin/b: exit status 3\n  more: sctl why b.service\n"
     );
 }
 
@@ -342,4 +342,86 @@ fn a_terminal_sees_what_is_waited_for_and_then_nothing_of_it() {
     let socket = format!("--socket={}", fake.path.display());
     let run = sctl_alone(&[&socket, "start", "a"], Some(80));
     assert_eq!(run.err, "\r\x1b[Kwaiting: a.service start\r\x1b[K");
+}
+
+fn undone() -> Step {
+    Step::Say(Reply::Undone {
+        unit: "b.service".into(),
+        result: JobResult::Failed,
+        detail: "exit-code: it ended with status 3".into(),
+        stopped: vec!["a.service".into(), "x.service".into()],
+    })
+}
+
+#[test]
+fn an_atomic_start_is_one_request() {
+    let fake = Fake::new(|_, _| {
+        vec![
+            queued("a.service", 1),
+            queued("b.service", 2),
+            ended("a.service", JobVerb::Start, JobResult::Done, ""),
+            ended("b.service", JobVerb::Start, JobResult::Done, ""),
+        ]
+    });
+    let run = sctl(&fake, &["start", "--atomic", "a", "b"]);
+    assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (0, "", ""));
+    let units = vec!["a.service".to_owned(), "b.service".to_owned()];
+    let (mode, wait) = (JobMode::Replace, true);
+    assert_eq!(fake.requests(), [Request::Atomic { units, mode, wait }]);
+    let run = sctl(&fake, &["stop", "--atomic", "a"]);
+    assert!(
+        run.code == 1 && run.err.contains("goes with start"),
+        "{}",
+        run.err
+    );
+}
+
+#[test]
+fn an_atomic_start_that_was_rolled_back_says_why_and_what_was_stopped() {
+    let fake = Fake::new(|_, _| {
+        vec![
+            queued("a.service", 1),
+            queued("b.service", 2),
+            ended("a.service", JobVerb::Start, JobResult::Done, ""),
+            ended("b.service", JobVerb::Start, JobResult::Failed, "exit-code"),
+            undone(),
+        ]
+    });
+    let run = sctl(&fake, &["start", "--atomic", "a", "b"]);
+    assert_eq!((run.code, run.out.as_str()), (1, ""));
+    assert_eq!(
+        run.err,
+        "b.service: start did not succeed: exit-code: it ended with status 3\n  more: sctl why b.service\n  rolled back: stopped again: a.service, x.service\n"
+    );
+    let run = sctl(&fake, &["start", "--atomic", "--json", "a", "b"]);
+    assert_eq!((run.code, run.err.as_str()), (1, ""));
+    assert!(
+        run.out
+            .starts_with("{\"jobs\":[{\"detail\":\"\",\"job\":1,"),
+        "{}",
+        run.out
+    );
+    assert!(
+        run.out.ends_with(
+            "\"undone\":{\"detail\":\"exit-code: it ended with status 3\",\"result\":\"failed\",\"stopped\":[\"a.service\",\"x.service\"],\"unit\":\"b.service\"}}\n"
+        ),
+        "{}",
+        run.out
+    );
+}
+
+#[test]
+fn an_atomic_start_is_asked_for_again_when_the_manager_is_replaced() {
+    let fake = Fake::new(|_, before| match before {
+        0 => vec![queued("a.service", 1), Step::HangUp],
+        _ => vec![queued("a.service", 1), undone()],
+    });
+    let run = sctl(&fake, &["start", "--atomic", "a", "b"]);
+    assert!(
+        run.code == 1 && run.err.contains("rolled back"),
+        "{}",
+        run.err
+    );
+    let asked = fake.requests();
+    assert!(asked.len() == 2 && asked[0] == asked[1], "{asked:?}");
 }

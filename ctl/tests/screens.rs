@@ -43,6 +43,10 @@ fn machine(known: Vec<UnitDetail>) -> Fake {
                 }))
             })
             .collect(),
+        Request::History { units } => units
+            .iter()
+            .map(|unit| Step::Say(Reply::History(history(unit))))
+            .collect(),
         other => panic!("{other:?}"),
     })
 }

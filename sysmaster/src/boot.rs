@@ -16,12 +16,12 @@ use units::state::{ActiveState, JobMode, JobResult, JobVerb, Micros};
 use units::wire::control::ShutdownKind;
 
 /// The ticket of the boot's and the shutdown's transaction. Clients' tickets are higher.
-pub(crate) const BOOT_TICKET: Ticket = Ticket(1);
-pub(crate) const SHUTDOWN_TICKET: Ticket = Ticket(2);
+pub(crate) const BOOT_TICKET: Ticket = Ticket::BOOT;
+pub(crate) const SHUTDOWN_TICKET: Ticket = Ticket::SHUTDOWN;
 /// Transactions that follow from signals; nobody waits for them.
-pub(crate) const SIGNAL_TICKET: Ticket = Ticket(3);
+pub(crate) const SIGNAL_TICKET: Ticket = Ticket::SIGNAL;
 /// The first ticket of a client.
-pub(crate) const FIRST_TICKET: u64 = 16;
+pub(crate) const FIRST_TICKET: u64 = Ticket::CLIENT.0;
 
 /// What outlives a manager about the boot as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -380,15 +380,19 @@ impl Manager {
         if self.console.deadline().is_none_or(|due| due > now) {
             return;
         }
-        let running = self.engine.jobs().filter(|job| job.phase != Phase::Waiting);
-        let Some(job) = running.min_by_key(|job| job.since) else {
+        let (running, queued): (Vec<_>, Vec<_>) = self
+            .engine
+            .jobs()
+            .partition(|job| job.phase != Phase::Waiting);
+        let others = (running.len().saturating_sub(1), queued.len());
+        let Some(job) = running.into_iter().min_by_key(|job| job.since) else {
             return;
         };
         let name = self.name_of(job.unit).unwrap_or_default();
         let deadline = self.job_deadline(&job);
         if let Some(line) = self
             .console
-            .waiting(now, &name, job.verb, job.since, deadline)
+            .waiting(now, &name, job.verb, job.since, deadline, others)
         {
             self.show(&line);
         }

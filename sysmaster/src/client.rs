@@ -47,12 +47,21 @@ pub struct Awaited {
     pub tickets: Vec<(Ticket, String)>,
     /// Queued and not ended.
     pub jobs: Vec<JobId>,
+    /// The atomic start that has not ended.
+    pub atomic: Option<u32>,
     /// Whether the client waits for the ends.
     pub wait: bool,
     /// Refused: nothing more will be answered.
     pub refused: bool,
     /// When the next `Waiting` may be sent.
     pub note_at: Micros,
+}
+
+impl Awaited {
+    /// Whether something has not ended.
+    pub fn is_open(&self) -> bool {
+        !self.jobs.is_empty() || self.atomic.is_some()
+    }
 }
 
 /// A connection's state.
@@ -221,6 +230,7 @@ pub fn is_public(request: &Request) -> bool {
             | Request::ListJobs
             | Request::Show { .. }
             | Request::Dependencies { .. }
+            | Request::History { .. }
     )
 }
 

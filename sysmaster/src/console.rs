@@ -8,8 +8,9 @@
 //!
 //! ```text
 //!    up    nginx.service              A high performance web server (0.31 s)
+//!   done   fsck-root.service          File System Check on the root device (0.52 s)
 //!   FAIL   redis-server.service       exit-code: start, step exec: No such file or directory
-//!   wait   network.service            start, 6 s of 90 s
+//!   wait   network.service            start, 6 s of 90 s; 2 more under way, 14 queued behind
 //!   ----   multi-user.target reached 1.42 s after the kernel started: 31 units up, 1 failed
 //! ```
 
@@ -30,6 +31,8 @@ const NAME_WIDTH: usize = 28;
 pub enum Mark {
     /// A unit is up.
     Up,
+    /// A unit has done what it is for, and is down again.
+    Done,
     /// A unit is down.
     Down,
     /// A unit failed.
@@ -44,6 +47,7 @@ impl Mark {
     fn word(self) -> &'static str {
         match self {
             Self::Up => " up ",
+            Self::Done => "done",
             Self::Down => "down",
             Self::Fail => "FAIL",
             Self::Wait => "wait",
@@ -53,7 +57,7 @@ impl Mark {
 
     fn colour(self) -> &'static str {
         match self {
-            Self::Up => "\x1b[32m",
+            Self::Up | Self::Done => "\x1b[32m",
             Self::Down => "\x1b[2m",
             Self::Fail => "\x1b[1;31m",
             Self::Wait => "\x1b[33m",
@@ -107,6 +111,7 @@ impl Console {
             {
                 Mark::Up
             }
+            (ActiveState::Activating, ActiveState::Inactive) => Mark::Done,
             (ActiveState::Deactivating | ActiveState::Active, ActiveState::Inactive) => Mark::Down,
             _ => return None,
         };
@@ -148,7 +153,8 @@ impl Console {
         }
     }
 
-    /// The line about the job that runs the longest, if it is due.
+    /// The line about the job that runs the longest, if it is due. `others`: how many more are under
+    /// way, and how many wait for their turn.
     pub fn waiting(
         &mut self,
         now: Micros,
@@ -156,6 +162,7 @@ impl Console {
         verb: JobVerb,
         since: Micros,
         deadline: Option<Micros>,
+        others: (usize, usize),
     ) -> Option<String> {
         let (due, pause) = self.wait?;
         if now < due {
@@ -173,6 +180,13 @@ impl Console {
                 text.push_str(&format!(" of {} s", (end - since).div_ceil(1_000_000)));
             }
             _ => text.push_str(", no limit"),
+        }
+        for (count, what) in [(others.0, " more under way"), (others.1, " queued behind")] {
+            if count > 0 {
+                text.push_str(if text.contains(';') { ", " } else { "; " });
+                text.push_str(&count.to_string());
+                text.push_str(what);
+            }
         }
         Some(self.line(Mark::Wait, unit, &text))
     }
@@ -249,6 +263,14 @@ mod tests {
             )
             .unwrap();
         assert_eq!(fail, "  FAIL   a.service                    exit-code\r\n");
+        let done = console.changed(
+            "a.service",
+            ActiveState::Activating,
+            ActiveState::Inactive,
+            "A",
+            0,
+        );
+        assert_eq!(done.unwrap(), "  done   a.service                    A\r\n");
         let reload = (ActiveState::Reloading, ActiveState::Active);
         assert_eq!(
             console.changed("a.service", reload.0, reload.1, "A", 1),
@@ -303,6 +325,7 @@ mod tests {
                 JobVerb::Start,
                 1_000_000,
                 Some(91_000_000),
+                if now < 9_000_000 { (0, 0) } else { (2, 14) },
             )
         };
         assert_eq!(ask(3_999_999), None);
@@ -311,7 +334,10 @@ mod tests {
             "  wait   a.service                    start, 3 s of 90 s\r\n"
         );
         assert_eq!(ask(9_999_999), None);
-        assert!(ask(10_000_000).is_some());
+        assert_eq!(
+            ask(10_000_000).unwrap(),
+            "  wait   a.service                    start, 9 s of 90 s; 2 more under way, 14 queued behind\r\n"
+        );
         console.set_waiting(11_000_000, false);
         assert_eq!(console.deadline(), None);
     }

@@ -9,7 +9,7 @@ use engine::Rel;
 use engine::api::{Effect, Input, JobId, Rejection, UnitId, Verdict};
 use platform::clock;
 use units::state::{ActiveState, JobResult, JobVerb, Report};
-use units::wire::control::ErrorKind;
+use units::wire::control::{ErrorKind, Reply};
 use units::wire::helper::{About, Command, ToHelper, Verb};
 
 impl Manager {
@@ -25,6 +25,10 @@ impl Manager {
             }
             Effect::ForgetJob { job } => {
                 let stored = self.persist.forget_job(job);
+                self.stored(stored);
+            }
+            Effect::ForgetAtomic { transaction } => {
+                let stored = self.persist.forget_atomic(transaction);
                 self.stored(stored);
             }
             Effect::Command {
@@ -60,6 +64,15 @@ impl Manager {
             }
             Effect::Check { unit, seq } => self.check(unit, seq),
             Effect::Queued { ticket, job } => self.ticket_queued(ticket, job),
+            Effect::Opened {
+                ticket,
+                transaction,
+            } => self.atomic_opened(ticket, transaction),
+            Effect::Closed {
+                transaction,
+                failed,
+                stopped,
+            } => self.atomic_closed(transaction, failed, &stopped),
             Effect::Rejected { ticket, reason } => self.ticket_rejected(ticket, reason),
             Effect::JobEnded {
                 job,
@@ -193,8 +206,14 @@ impl Manager {
             (ActiveState::Failed, Some(report)) => reason(report),
             _ => info.description.to_string(),
         };
+        // `ExecCondition=` said: not now. That is no line.
+        let skipped = info
+            .report
+            .as_ref()
+            .is_some_and(|report| to == ActiveState::Inactive && report.result == "exec-condition");
         self.console.progress(now);
-        if let Some(line) = self.console.changed(&name, from, to, &text, took) {
+        let line = self.console.changed(&name, from, to, &text, took);
+        if let Some(line) = line.filter(|_| !skipped) {
             self.show(&line);
         }
         if to == ActiveState::Failed {
@@ -241,6 +260,33 @@ impl Manager {
         self.server.job_ended(job, &name, verb, result, &detail);
         self.tell_triggers_of(unit);
         self.boot_job_ended(unit, verb, result);
+    }
+
+    /// An atomic start has ended: all are up, or it was rolled back.
+    fn atomic_closed(
+        &mut self,
+        transaction: u32,
+        failed: Option<(UnitId, JobResult, String)>,
+        stopped: &[UnitId],
+    ) {
+        let undone = failed.map(|(unit, result, detail)| {
+            let detail = self.why(unit, result, detail);
+            let unit = self.name_of(unit).unwrap_or_default();
+            let names = stopped.iter().filter_map(|unit| self.name_of(*unit));
+            let stopped: Vec<String> = names.collect();
+            let text = format!(
+                "an atomic start is rolled back ({}): {detail}",
+                result.as_str()
+            );
+            self.log(4, &unit, text.trim_end_matches([':', ' ']));
+            Reply::Undone {
+                unit,
+                result,
+                detail,
+                stopped,
+            }
+        });
+        self.server.atomic_closed(transaction, undone.as_ref());
     }
 
     /// A sentence on why a job failed: the engine's, or what the helper said of the unit.

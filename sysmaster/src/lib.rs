@@ -50,6 +50,7 @@ pub mod contact;
 pub mod effects;
 mod ending;
 pub mod exits;
+pub mod explain;
 pub mod fault;
 pub mod helpers;
 pub mod init_link;

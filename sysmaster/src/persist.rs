@@ -32,11 +32,15 @@ const LARGEST: usize = 64 << 20;
 /// Version of the payloads.
 const PAYLOAD: u16 = 1;
 
+/// Bytes by which a record of this version may be longer than one of the version before.
+const APPENDED: usize = 32;
+
 /// Kinds of records.
 mod kind {
     pub const UNIT: u16 = 1;
     pub const JOB: u16 = 2;
     pub const ENGINE: u16 = 3;
+    pub const ATOMIC: u16 = 4;
     pub const HELPER: u16 = 16;
     pub const BOOT: u16 = 17;
     pub const OFFER: u16 = 18;
@@ -117,9 +121,12 @@ impl Persist {
             ..Recovered::default()
         };
         for entry in self.store.records() {
-            let bytes: &[u8] = &entry.payload;
+            // Fields are appended. Those an earlier version did not write read as zeros: none, empty.
+            let mut bytes = entry.payload.clone();
+            bytes.extend_from_slice(&[0; APPENDED]);
+            let bytes: &[u8] = &bytes;
             let read = match entry.kind {
-                kind::UNIT | kind::JOB | kind::ENGINE => {
+                kind::UNIT | kind::JOB | kind::ENGINE | kind::ATOMIC => {
                     postcard::from_bytes(bytes).map(|record| found.records.push(record))
                 }
                 kind::HELPER => {
@@ -148,6 +155,7 @@ impl Persist {
             Record::Unit(unit) => (kind::UNIT, hash(unit.name.as_str())),
             Record::Job(job) => (kind::JOB, u64::from(job.id.0)),
             Record::Engine(_) => (kind::ENGINE, 0),
+            Record::Atomic(atomic) => (kind::ATOMIC, u64::from(atomic.transaction)),
         };
         self.put(kind, key, &encode(record)?)
     }
@@ -161,6 +169,12 @@ impl Persist {
     /// Removes a job's record.
     pub fn forget_job(&mut self, job: JobId) -> io::Result<()> {
         self.store.delete(kind::JOB, u64::from(job.0));
+        Ok(())
+    }
+
+    /// Removes an atomic start's record.
+    pub fn forget_atomic(&mut self, transaction: u32) -> io::Result<()> {
+        self.store.delete(kind::ATOMIC, u64::from(transaction));
         Ok(())
     }
 
@@ -212,6 +226,7 @@ mod tests {
             transaction: 1,
             seq: 0,
             was: None,
+            cause: Default::default(),
         })
     }
 

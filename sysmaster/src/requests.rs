@@ -79,6 +79,31 @@ impl Manager {
             } => {
                 self.queue_jobs(serial, verb, &units, mode, wait)?;
             }
+            Request::Atomic { units, mode, wait } => {
+                self.start_atomically(serial, &units, mode, wait)?;
+            }
+            Request::Plan {
+                verb,
+                units,
+                mode,
+                atomic,
+            } => {
+                let names = self.load_named(&units)?;
+                let plan = self.engine.plan(&names, verb, mode, atomic);
+                let frames = self.planned(plan.map_err(rejection)?);
+                self.say(serial, frames);
+            }
+            Request::History { units } => {
+                check_count(&units)?;
+                let ids = units.iter().map(|unit| self.known_unit(serial, unit));
+                let mut ids = ids.collect::<Result<Vec<_>, _>>()?;
+                if units.is_empty() {
+                    ids = self.engine.units().map(|view| view.id).collect();
+                }
+                let frames = ids.into_iter().filter_map(|id| self.history(id));
+                let frames = frames.map(Reply::History).collect();
+                self.say(serial, frames);
+            }
             Request::Cancel { jobs } => self.cancel_jobs(serial, &jobs)?,
             Request::Kill { unit, whom, signal } => self.kill(serial, &unit, whom, signal)?,
             Request::ResetFailed { units } => self.reset_failed(serial, &units)?,
@@ -171,18 +196,18 @@ impl Manager {
         if !jobs.tickets.is_empty() {
             return false;
         }
-        if !jobs.wait || jobs.jobs.is_empty() {
+        if !jobs.wait || !jobs.is_open() {
             return true;
         }
         let now = clock::now();
         if now >= jobs.note_at {
             jobs.note_at = now + NOTE_EVERY;
-            let lines = jobs
-                .jobs
-                .iter()
-                .take(16)
-                .filter_map(|job| self.job_line(*job))
-                .collect();
+            let mut waited = jobs.jobs.clone();
+            if let Some(more) = jobs.atomic.and_then(|one| self.engine.atomic_jobs(one)) {
+                waited = more.collect();
+            }
+            let waited = waited.into_iter().take(16);
+            let lines = waited.filter_map(|job| self.job_line(job)).collect();
             if let Some(client) = self
                 .server
                 .client(serial)
@@ -225,27 +250,13 @@ impl Manager {
         mode: JobMode,
         wait: bool,
     ) -> Result<(), Refusal> {
-        check_count(units)?;
-        let names = units
-            .iter()
-            .map(|unit| unit_name(unit))
-            .collect::<Result<Vec<_>, _>>()?;
-        for name in &names {
-            self.load_for(name);
-        }
+        let names = self.load_named(units)?;
         let mut tickets = Vec::new();
         for name in &names {
             let ticket = self.server.ticket(serial);
             tickets.push((ticket, String::from(name.as_str())));
         }
-        let note_at = clock::now() + NOTE_EVERY;
-        let asked = Awaited {
-            tickets: tickets.clone(),
-            wait,
-            note_at,
-            ..Awaited::default()
-        };
-        self.begin_answer(serial, Answer::Jobs(asked));
+        self.await_jobs(serial, tickets.clone(), wait);
         for (name, (ticket, _)) in names.into_iter().zip(tickets) {
             self.inputs.push_back(Input::Enqueue {
                 ticket,
@@ -256,6 +267,76 @@ impl Manager {
         }
         self.pump();
         Ok(())
+    }
+
+    /// The units a client names, with what their start may need loaded.
+    fn load_named(&mut self, units: &[String]) -> Result<Vec<UnitName>, Refusal> {
+        check_count(units)?;
+        let names = units.iter().map(|unit| unit_name(unit));
+        let names = names.collect::<Result<Vec<_>, _>>()?;
+        for name in &names {
+            self.load_for(name);
+        }
+        Ok(names)
+    }
+
+    fn await_jobs(&mut self, serial: u32, tickets: Vec<(Ticket, String)>, wait: bool) {
+        let asked = Awaited {
+            tickets,
+            wait,
+            note_at: clock::now() + NOTE_EVERY,
+            ..Awaited::default()
+        };
+        self.begin_answer(serial, Answer::Jobs(asked));
+    }
+
+    /// One ticket, and one transaction, for all units.
+    fn start_atomically(
+        &mut self,
+        serial: u32,
+        units: &[String],
+        mode: JobMode,
+        wait: bool,
+    ) -> Result<(), Refusal> {
+        let names = self.load_named(units)?;
+        let ticket = self.server.ticket(serial);
+        self.await_jobs(serial, vec![(ticket, units.join(" "))], wait);
+        self.inputs.push_back(Input::Atomic {
+            ticket,
+            units: names,
+            mode,
+        });
+        self.pump();
+        Ok(())
+    }
+
+    /// The engine carries an atomic start out. (No unit's name has a space in it.)
+    pub(crate) fn atomic_opened(&mut self, ticket: Ticket, transaction: u32) {
+        let Some(client) = self.server.redeem(ticket) else {
+            return;
+        };
+        let Answer::Jobs(jobs) = &mut client.answer else {
+            return;
+        };
+        let asked = jobs
+            .tickets
+            .pop()
+            .map(|(_, units)| units)
+            .unwrap_or_default();
+        jobs.atomic = (transaction != 0).then_some(transaction);
+        let mut replies = Vec::new();
+        for unit in asked.split(' ').map(String::from) {
+            let view = UnitName::new(&unit)
+                .ok()
+                .and_then(|name| self.engine.find(&name));
+            let job = view.and_then(|view| view.job).map(|job| job.id);
+            jobs.jobs.extend(job);
+            let job = job.map_or(0, |job| job.0);
+            replies.push(Reply::Queued { unit, job });
+        }
+        for reply in &replies {
+            client.push(reply);
+        }
     }
 
     /// The engine has queued what somebody asked for.

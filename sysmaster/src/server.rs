@@ -99,7 +99,7 @@ impl Server {
             self.clients
                 .values()
                 .filter_map(|connection| match &connection.client.answer {
-                    Answer::Jobs(jobs) if jobs.wait && !jobs.jobs.is_empty() => Some(jobs.note_at),
+                    Answer::Jobs(jobs) if jobs.wait && jobs.is_open() => Some(jobs.note_at),
                     _ => None,
                 });
         waits.min()
@@ -130,6 +130,23 @@ impl Server {
                 result,
                 detail,
             });
+        }
+    }
+
+    /// An atomic start has ended: tells everybody who waits for it.
+    pub fn atomic_closed(&mut self, transaction: u32, undone: Option<&Reply>) {
+        for connection in self.clients.values_mut() {
+            let client = &mut connection.client;
+            match &mut client.answer {
+                Answer::Jobs(jobs) if jobs.atomic == Some(transaction) => {
+                    jobs.atomic = None;
+                    jobs.jobs.clear();
+                }
+                _ => continue,
+            }
+            if let Some(reply) = undone {
+                client.push(reply);
+            }
         }
     }
 

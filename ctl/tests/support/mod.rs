@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use units::state::{ActiveState, JobVerb, ProcId};
-use units::wire::control::{ManagerInfo, Reply, Request, UnitDetail, UnitLine};
+use units::state::{ActiveState, JobPast, JobResult, JobVerb, ProcId, Times};
+use units::wire::control::{ManagerInfo, Reply, Request, UnitDetail, UnitHistory, UnitLine};
 use units::wire::{self, VERSION};
 
 /// Boot clock of the fake machine: two minutes and five seconds after the units below came up.
@@ -219,6 +219,35 @@ pub fn detail(name: &str) -> UnitDetail {
         condition: String::new(),
         dependencies: vec![("Requires".into(), vec!["sysinit.target".into()])],
         can_reload: false,
+    }
+}
+
+/// What is remembered of a unit that came up at boot.
+pub fn history(name: &str) -> UnitHistory {
+    UnitHistory {
+        unit: name.into(),
+        active: ActiveState::Active,
+        times: Times {
+            inactive_exit: 1_500_000,
+            active_enter: 1_700_000,
+            ..Times::default()
+        },
+        job: Some(past("boot", "")),
+        before: String::new(),
+        limit_hit: false,
+    }
+}
+
+/// A start that was done at boot.
+pub fn past(cause: &str, unit: &str) -> JobPast {
+    JobPast {
+        verb: JobVerb::Start,
+        result: JobResult::Done,
+        cause: cause.into(),
+        cause_unit: unit.into(),
+        culprit: String::new(),
+        asked: 1_100_000,
+        ended: 1_700_000,
     }
 }
 

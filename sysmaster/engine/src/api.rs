@@ -5,6 +5,7 @@
 //! has stored them before it does the next. Nothing else passes the border: no I/O, no clock, no
 //! randomness (the invocation ids come in with the inputs' `entropy`).
 
+use crate::rel::Rel;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use units::name::UnitName;
 use units::spec::{Action, UnitSpec};
 use units::state::{
-    ActiveState, Invocation, JobMode, JobResult, JobVerb, Micros, Outcome, RestartWish,
+    ActiveState, Invocation, JobMode, JobResult, JobVerb, Micros, Outcome, RestartWish, Times,
 };
 use units::wire::helper::Verb;
 
@@ -27,6 +28,60 @@ pub struct JobId(pub u32);
 /// Who asked for a transaction, so that its answer finds the way back. 0 is the engine itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ticket(pub u64);
+
+impl Ticket {
+    /// The boot.
+    pub const BOOT: Self = Self(1);
+    /// The shutdown.
+    pub const SHUTDOWN: Self = Self(2);
+    /// A signal; nobody waits for the answer.
+    pub const SIGNAL: Self = Self(3);
+    /// The first of clients' tickets.
+    pub const CLIENT: Self = Self(16);
+}
+
+/// Why a job came to be. Eight bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JobCause {
+    /// Nobody knows any more.
+    #[default]
+    Unknown,
+    /// The machine booted to it.
+    Boot,
+    /// The machine goes down.
+    Shutdown,
+    /// A signal to init asked for it.
+    Signal,
+    /// A client did.
+    Command,
+    /// It follows from this unit, which has this relation to the job's unit.
+    Unit(UnitId, Rel),
+    /// This unit is isolated.
+    Isolate(UnitId),
+    /// `Restart=`.
+    Restart,
+    /// An atomic start is rolled back.
+    RollBack,
+    /// `StopWhenUnneeded=`.
+    Unneeded,
+    /// It never was: the transaction left it out because of an ordering cycle,
+    Cycle,
+    /// because it, or a unit it requires, cannot be loaded,
+    Unusable,
+    /// because it contradicts another job.
+    Contradiction,
+}
+
+impl From<Ticket> for JobCause {
+    fn from(ticket: Ticket) -> Self {
+        match ticket {
+            Ticket::BOOT => Self::Boot,
+            Ticket::SHUTDOWN => Self::Shutdown,
+            Ticket::SIGNAL => Self::Signal,
+            _ => Self::Command,
+        }
+    }
+}
 
 /// How a unit's type carries out commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +141,16 @@ pub enum Input {
         /// How.
         mode: JobMode,
     },
+    /// Somebody wants these units started, all or none: see [`AtomicRecord`]. Everything their
+    /// requirements reach has been `Loaded`.
+    Atomic {
+        /// For the answer.
+        ticket: Ticket,
+        /// Anchors.
+        units: Vec<UnitName>,
+        /// How. Nothing that isolates, flushes or cannot be undone.
+        mode: JobMode,
+    },
     /// Cancel a job.
     Cancel {
         /// Which.
@@ -140,6 +205,8 @@ pub enum Record {
     Job(JobRecord),
     /// The engine as a whole; there is one, its key is 0.
     Engine(EngineRecord),
+    /// An atomic start that has not ended. Key: its transaction.
+    Atomic(AtomicRecord),
 }
 
 /// What holds for all units. Written after the job records of a transaction, it is what commits
@@ -181,6 +248,10 @@ pub struct UnitRecord {
     pub limit_hit: bool,
     /// What became of the last command, once it is known.
     pub outcome: Outcome,
+    /// When it changed.
+    pub times: Times,
+    /// Its last job.
+    pub past: Option<PastRecord>,
 }
 
 /// All of a job that must outlive the manager.
@@ -207,6 +278,42 @@ pub struct JobRecord {
     /// What it was before `transaction`, if it is older: what it falls back to if that transaction
     /// was never committed.
     pub was: Option<(JobVerb, u32)>,
+    /// Why it came to be.
+    pub cause: CauseRecord,
+}
+
+/// A [`JobCause`]: its number, and the unit it speaks of.
+pub type CauseRecord = (u8, Option<UnitName>);
+
+/// A unit's last job, remembered for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastRecord {
+    /// What it did.
+    pub verb: JobVerb,
+    /// How it ended.
+    pub result: JobResult,
+    /// Why it came to be.
+    pub cause: CauseRecord,
+    /// The unit because of which it failed.
+    pub culprit: Option<UnitName>,
+    /// When it was queued.
+    pub asked: Micros,
+    /// When it ended.
+    pub ended: Micros,
+}
+
+/// All of an atomic start that must outlive the manager, besides its jobs. While `failed` is `None`
+/// its jobs are on their way; once it is recorded, so are the stops of the roll-back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtomicRecord {
+    /// Its transaction.
+    pub transaction: u32,
+    /// The units asked for, and whether their start has ended well.
+    pub anchors: Vec<(UnitName, bool)>,
+    /// Units that were down and that it brings up; once it rolls back, those it stops.
+    pub started: Vec<UnitName>,
+    /// Why it is rolled back: the anchor that did not come up, how its job ended, and a reason.
+    pub failed: Option<(UnitName, JobResult, String)>,
 }
 
 /// What is to be done.
@@ -223,6 +330,11 @@ pub enum Effect {
     ForgetJob {
         /// Which.
         job: JobId,
+    },
+    /// Remove the record of an atomic start.
+    ForgetAtomic {
+        /// Its transaction.
+        transaction: u32,
     },
     /// Send this to the unit's helper (start the helper if it does not run).
     Command {
@@ -249,9 +361,25 @@ pub enum Effect {
         /// Anchor's job.
         job: Option<JobId>,
     },
+    /// The atomic start stands, or is one under way already.
+    Opened {
+        /// Of `Atomic`.
+        ticket: Ticket,
+        /// Its transaction; 0 if nothing had to be done.
+        transaction: u32,
+    },
+    /// An atomic start has ended.
+    Closed {
+        /// Its transaction.
+        transaction: u32,
+        /// Why it was rolled back; `None`: all units are up.
+        failed: Option<(UnitId, JobResult, String)>,
+        /// The units that were stopped again, those that need others first.
+        stopped: Vec<UnitId>,
+    },
     /// The transaction was refused; nothing has changed.
     Rejected {
-        /// Of `Enqueue`.
+        /// Of `Enqueue` or `Atomic`.
         ticket: Ticket,
         /// Why.
         reason: Rejection,

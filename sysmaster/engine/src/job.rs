@@ -18,7 +18,7 @@
 //! A Restart runs as a Stop. When the unit is down it becomes a Start and waits again, so that the
 //! order of starts holds for it.
 
-use crate::api::{JobId, JobRecord};
+use crate::api::{CauseRecord, JobCause, JobId, JobRecord};
 use units::name::UnitName;
 use units::state::{ActiveState, JobVerb, Micros};
 
@@ -54,6 +54,7 @@ pub(crate) struct Job {
     pub seq: u64,
     /// Before `transaction` changed it.
     pub was: Option<(JobVerb, u32)>,
+    pub cause: JobCause,
     /// When it will be given up.
     pub deadline: Option<Micros>,
     /// In the run queue.
@@ -68,7 +69,7 @@ pub(crate) struct Job {
 
 impl Job {
     /// What must outlive the manager.
-    pub fn record(&self, unit: UnitName) -> JobRecord {
+    pub fn record(&self, unit: UnitName, cause: CauseRecord) -> JobRecord {
         JobRecord {
             id: self.id,
             unit,
@@ -80,6 +81,7 @@ impl Job {
             transaction: self.transaction,
             seq: self.seq,
             was: self.was,
+            cause,
         }
     }
 }

@@ -31,13 +31,15 @@
 //! collected over the dependencies, made consistent, and put into the queue whole or not at all. A
 //! unit has at most one job ([`job`]). A job runs when no job that goes first is left ([`run`]),
 //! and ends when its unit is where it should be, cannot get there, or something it requires
-//! cannot. When a unit changes without a job, what depends on it follows ([`unit`]).
+//! cannot. When a unit changes without a job, what depends on it follows ([`unit`]). Of a start that
+//! is *atomic* the engine remembers more than its jobs ([`atomic`]).
 //!
 //! # Two phases
 //!
 //! A step first *decides*: it changes states and notes what follows in four queues. Then it
 //! *executes* until they are empty, in this order: units whose failure takes others' jobs with it
-//! (before any of those could run), transactions the engine itself wants, units to be looked at
+//! (before any of those could run), atomic starts to be rolled back, transactions the engine itself
+//! wants, units to be looked at
 //! again, jobs that may run. No rule calls another one, so nothing recurses however long a chain.
 //!
 //! # Records
@@ -58,7 +60,9 @@
 extern crate alloc;
 
 pub mod api;
+mod atomic;
 mod graph;
+mod history;
 mod job;
 mod look;
 mod node;
@@ -72,12 +76,13 @@ mod view;
 
 pub use job::Phase;
 pub use rel::Rel;
+pub use transaction::{Dropped, Fate, Plan, PlanJob};
 pub use view::{JobView, UnitView};
 
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
-use api::{Backing, Effect, EngineRecord, Input, JobId, Rejection, Ticket, UnitId};
+use api::{Backing, Effect, EngineRecord, Input, JobCause, JobId, Rejection, Ticket, UnitId};
 use graph::Arena;
 use transaction::{Request, Transaction};
 use units::name::UnitName;
@@ -142,6 +147,10 @@ pub struct Engine {
     /// Restored, and what was in flight not taken up yet.
     recovering: bool,
 
+    /// Atomic starts that have not ended, and those of them to be rolled back.
+    atomics: Vec<atomic::Atomic>,
+    undo: VecDeque<u32>,
+
     tx: Transaction,
     generation: u32,
     search: u32,
@@ -168,6 +177,8 @@ impl Engine {
             record: EngineRecord::default(),
             stored: EngineRecord::default(),
             recovering: false,
+            atomics: Vec::new(),
+            undo: VecDeque::new(),
             tx: Transaction::default(),
             generation: 0,
             search: 0,
@@ -213,6 +224,11 @@ impl Engine {
                 verb,
                 mode,
             } => self.asked(ticket, &unit, verb, mode),
+            Input::Atomic {
+                ticket,
+                units,
+                mode,
+            } => self.asked_atomically(ticket, &units, mode),
             Input::Cancel { job } => self.cancel(job),
             Input::Checked { unit, seq, verdict } => {
                 self.checked(self.arena.resolve(unit.0), seq, verdict, entropy);
@@ -237,11 +253,13 @@ impl Engine {
         loop {
             if let Some((unit, doom)) = self.doomed.pop_front() {
                 self.doom(unit, doom);
+            } else if let Some(transaction) = self.undo.pop_front() {
+                self.roll_back(transaction);
             } else if let Some(request) = self.wanted.pop_front() {
                 self.want(request);
             } else if let Some(unit) = self.look.pop_front() {
                 self.look_at(unit);
-            } else {
+            } else if !self.close_atomics() {
                 self.flush(effects);
                 match self.runnable.pop_front() {
                     Some(unit) => self.run(unit, entropy),
@@ -260,6 +278,7 @@ impl Engine {
             verb,
             mode,
             manual,
+            cause: JobCause::from(ticket),
         };
         let answer = match self.enqueue(request) {
             Ok(job) => {

@@ -8,7 +8,7 @@
 //! looked at, and with it those for which it may have made the difference. A unit with a job is on
 //! its way, and is looked at when it has arrived.
 
-use crate::api::{Effect, UnitId};
+use crate::api::{Effect, JobCause, UnitId};
 use crate::record::is_blank;
 use crate::rel::{Rel, THEIRS};
 use crate::{Engine, Timer};
@@ -64,7 +64,8 @@ impl Engine {
             let parts = ["stopped, because it is bound to ", self.arena.name(culprit)];
             let text = [&parts.concat(), ", which is not active"].concat();
             self.log(5, Some(unit), text);
-            self.ask(unit, JobVerb::Stop, JobMode::Replace);
+            let cause = JobCause::Unit(UnitId(culprit), Rel::BoundBy);
+            self.ask(unit, JobVerb::Stop, JobMode::Replace, cause);
         }
     }
 
@@ -85,7 +86,7 @@ impl Engine {
         if !needed {
             let text = "stopped, because nothing needs it any more";
             self.log(6, Some(unit), String::from(text));
-            self.ask(unit, JobVerb::Stop, JobMode::Fail);
+            self.ask(unit, JobVerb::Stop, JobMode::Fail, JobCause::Unneeded);
         }
     }
 
@@ -100,8 +101,10 @@ impl Engine {
             let other = self.arena.get(*other);
             other.active.is_up() && !other.has_job()
         };
-        if self.arena.ends(unit, Rel::UpheldBy).any(|other| up(&other)) {
-            self.ask(unit, JobVerb::Start, JobMode::Fail);
+        let upholds = self.arena.ends(unit, Rel::UpheldBy).find(up);
+        if let Some(other) = upholds {
+            let cause = JobCause::Unit(UnitId(other), Rel::Upholds);
+            self.ask(unit, JobVerb::Start, JobMode::Fail, cause);
         }
     }
 

@@ -6,6 +6,7 @@
 
 use crate::api::Backing;
 use crate::graph::NONE;
+use crate::history::History;
 use crate::rel::Edge;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -121,6 +122,8 @@ pub(crate) struct Unit {
     pub limit: (Micros, u32),
     /// Starts the engine wanted by itself: since when, how many. Not recorded.
     pub own_starts: (Micros, u32),
+    /// For people; none before its first change or job.
+    pub history: Option<Box<History>>,
 }
 
 impl Unit {
@@ -155,6 +158,7 @@ impl Unit {
             restarts: 0,
             limit: (0, 0),
             own_starts: (0, 0),
+            history: None,
         }
     }
 

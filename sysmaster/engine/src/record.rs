@@ -9,7 +9,9 @@
 //!    means for the machine, which whoever carries it out records by himself: found again, it is
 //!    the same;
 //! 2. the job records of new transactions;
-//! 3. the engine's record, whose `committed` makes these jobs count;
+//!    and the records of atomic starts;
+//! 3. the engine's record, whose `committed` makes these jobs count; then the records of atomic
+//!    starts that roll back, whose stops count now;
 //! 4. other jobs that changed: a job names the sequence of its command, so a job that is ahead of
 //!    its unit is seen to be;
 //! 5. units, each with its pending command;
@@ -19,8 +21,9 @@
 //!    that ended because another one failed must not be found waiting when the other one is gone.
 
 use crate::Engine;
-use crate::api::{Effect, JobId, Record, UnitRecord};
+use crate::api::{Effect, JobId, PastRecord, Record, UnitRecord};
 use crate::node::Unit;
+use alloc::string::String;
 use alloc::vec::Vec;
 use units::name::UnitName;
 use units::state::{ActiveState, Micros};
@@ -43,6 +46,20 @@ pub(crate) struct Outbox {
 impl Outbox {
     pub fn push(&mut self, effect: Effect) {
         self.rest.push(effect);
+    }
+
+    /// Where the next effect comes.
+    pub fn mark(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Takes the lines written since then back.
+    pub fn take_lines(&mut self, mark: usize) -> Vec<String> {
+        let lines = self.rest.drain(mark..).map(|effect| match effect {
+            Effect::Log { text, .. } => text,
+            _ => String::new(),
+        });
+        lines.collect()
     }
 
     /// A recorded job has ended, or (`replaced`) made room for another one.
@@ -75,12 +92,14 @@ impl Engine {
     pub(crate) fn flush(&mut self, effects: &mut Vec<Effect>) {
         effects.append(&mut self.outbox.first);
         let mut jobs = core::mem::take(&mut self.outbox.jobs);
+        self.write_atomics(false, effects);
         effects.reserve(jobs.len() + self.outbox.units.len() + self.outbox.rest.len());
         if self.record != self.stored {
             jobs.retain(|&unit| !self.write_job(unit, true, effects));
             effects.push(Effect::Record(Record::Engine(self.record)));
             self.stored = self.record;
         }
+        self.write_atomics(true, effects);
         for unit in jobs.drain(..) {
             self.write_job(unit, false, effects);
         }
@@ -112,6 +131,7 @@ impl Engine {
         let Some(name) = self.arena.title(unit).cloned() else {
             return true;
         };
+        let cause = self.arena.job(unit).map(|job| self.cause_record(job.cause));
         let Some(job) = self.arena.job_mut(unit) else {
             return true;
         };
@@ -120,7 +140,9 @@ impl Engine {
         }
         if core::mem::take(&mut job.dirty) {
             job.recorded = true;
-            effects.push(Effect::Record(Record::Job(job.record(name))));
+            effects.push(Effect::Record(Record::Job(
+                job.record(name, cause.unwrap_or_default()),
+            )));
         }
         true
     }
@@ -134,7 +156,8 @@ impl Engine {
         }
         if !blank {
             let name = self.arena.title(id).cloned();
-            let record = name.map(|name| unit_record(name, unit));
+            let past = unit.past().map(|past| self.past_record(past));
+            let record = name.map(|name| unit_record(name, unit, past));
             effects.extend(record.map(|record| Effect::Record(Record::Unit(record))));
         } else if was {
             let name = self.arena.title(id).cloned();
@@ -152,10 +175,11 @@ pub(crate) fn is_blank(unit: &Unit, now: Micros) -> bool {
         && unit.restart_at.is_none()
         && unit.restarts == 0
         && !unit.limit_hit
+        && !unit.has_a_past()
         && now >= unit.limit_until()
 }
 
-fn unit_record(name: UnitName, unit: &Unit) -> UnitRecord {
+fn unit_record(name: UnitName, unit: &Unit, past: Option<PastRecord>) -> UnitRecord {
     UnitRecord {
         name,
         active: unit.active,
@@ -168,5 +192,7 @@ fn unit_record(name: UnitName, unit: &Unit) -> UnitRecord {
         limit: unit.limit,
         limit_hit: unit.limit_hit,
         outcome: unit.outcome,
+        times: unit.times(),
+        past,
     }
 }

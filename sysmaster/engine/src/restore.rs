@@ -26,11 +26,13 @@ impl Engine {
     /// order is told with that step's effects.
     pub fn restore(&mut self, records: Vec<Record>) {
         let mut jobs: Vec<JobRecord> = Vec::new();
+        let mut atomics = Vec::new();
         for record in records {
             match record {
                 Record::Engine(record) => self.restore_engine(record),
                 Record::Unit(record) => self.restore_unit(record),
                 Record::Job(record) => jobs.push(record),
+                Record::Atomic(record) => atomics.push(record),
             }
         }
         jobs.sort_unstable_by_key(|job| job.id);
@@ -38,6 +40,9 @@ impl Engine {
             self.last_job = self.last_job.max(record.id.0);
             self.last_transaction = self.last_transaction.max(record.transaction);
             self.restore_job(record);
+        }
+        for record in atomics {
+            self.restore_atomic(record);
         }
         self.recovering = true;
     }
@@ -66,6 +71,8 @@ impl Engine {
         if let Some(at) = record.restart_at {
             self.deadlines.insert((at, id, Timer::Restart));
         }
+        let past = record.past.map(|past| self.past_of(past));
+        self.arena.at(id).restore_history(record.times, past);
     }
 
     fn restore_job(&mut self, mut record: JobRecord) {
@@ -98,6 +105,7 @@ impl Engine {
             return self.drop_record(&record, unit, "its record does not say what it does");
         }
         self.drop_older(unit);
+        let cause = self.cause_of(&record.cause);
         let job = Job {
             unit,
             id: record.id,
@@ -111,6 +119,7 @@ impl Engine {
             transaction: record.transaction,
             seq: record.seq,
             was: None,
+            cause,
             deadline: None,
             queued: false,
             fresh: false,
@@ -124,7 +133,8 @@ impl Engine {
     fn drop_older(&mut self, unit: u32) {
         let old = self.arena.take_job(unit);
         if let Some((old, name)) = old.zip(self.arena.title(unit).cloned()) {
-            self.drop_record(&old.record(name), unit, "a later job replaces it");
+            let cause = self.cause_record(old.cause);
+            self.drop_record(&old.record(name, cause), unit, "a later job replaces it");
         }
     }
 

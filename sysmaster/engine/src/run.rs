@@ -15,6 +15,7 @@
 
 use crate::api::{Cause, Effect, UnitId, Verdict};
 use crate::graph::NONE;
+use crate::history::Past;
 use crate::job::{self, First, Job, Phase};
 use crate::rel::Rel;
 use crate::unit::Doom;
@@ -260,7 +261,8 @@ impl Engine {
                 ", which is not active",
             ];
             let text = text.concat();
-            return self.end_job(unit, JobResult::Dependency, text, true);
+            self.end_job(unit, JobResult::Dependency, text, true);
+            return self.blame(unit, culprit);
         }
         self.launch(unit, entropy);
     }
@@ -397,9 +399,19 @@ impl Engine {
             return self.start_again(unit);
         }
         let Some(job) = self.detach(unit) else { return };
+        self.arena.at(unit).history().past = Some(Past {
+            verb: job.verb,
+            result,
+            cause: job.cause,
+            culprit: NONE,
+            asked: job.since,
+            ended: self.now,
+        });
+        self.touch_unit(unit);
         if job.recorded {
             self.outbox.ended(job.id, !spread);
         }
+        self.atomic_job_ended(unit, job.verb, result, &why);
         self.outbox.push(Effect::JobEnded {
             job: job.id,
             unit: UnitId(unit),

@@ -18,7 +18,7 @@
 //! What it has not reported is down. A pending command it has never seen is sent again, with its
 //! sequence, whatever the unit is now: the helper answers. One it had accepted and now knows nothing of is not: it counts as interrupted.
 
-use crate::api::{Backing, Cause, Effect, Observed, UnitId};
+use crate::api::{Backing, Cause, Effect, JobCause, Observed, UnitId};
 use crate::graph::NONE;
 use crate::job::Phase;
 use crate::rel::Rel;
@@ -158,6 +158,7 @@ impl Engine {
             verb: JobVerb::Start,
             mode: JobMode::RestartDependencies,
             manual: false,
+            cause: JobCause::Restart,
         });
     }
 
@@ -200,6 +201,7 @@ impl Engine {
         let from = core::mem::replace(&mut it.active, to);
         if from != to {
             it.since = now;
+            it.note_change(from, to, now);
             self.touch_unit(unit);
             self.outbox.push(Effect::Changed {
                 unit: UnitId(unit),
@@ -305,7 +307,7 @@ impl Engine {
                     ActiveState::Inactive | ActiveState::Failed | ActiveState::Deactivating
                 );
                 if goes && !ordered {
-                    self.ask(other, JobVerb::Start, mode);
+                    self.ask(other, JobVerb::Start, mode, from(unit, rel));
                 }
             }
         }
@@ -318,7 +320,7 @@ impl Engine {
             let other = self.arena.end(unit, at);
             let state = self.active(other);
             if !state.is_down() && state != ActiveState::Deactivating {
-                self.ask(other, JobVerb::Stop, JobMode::Replace);
+                self.ask(other, JobVerb::Stop, JobMode::Replace, from(unit, rel));
             }
         }
     }
@@ -332,13 +334,14 @@ impl Engine {
             it.settings().on_success_mode
         };
         for at in self.arena.range(unit, rel) {
-            self.ask(self.arena.end(unit, at), JobVerb::Start, mode);
+            let other = self.arena.end(unit, at);
+            self.ask(other, JobVerb::Start, mode, from(unit, rel));
         }
     }
 
     /// Wants a job that nobody asked for. Starts are counted: `OnFailure=` may lead back to where
     /// it came from, through units that fail or end at once, and would never come to an end.
-    pub(crate) fn ask(&mut self, unit: u32, verb: JobVerb, mode: JobMode) {
+    pub(crate) fn ask(&mut self, unit: u32, verb: JobVerb, mode: JobMode, cause: JobCause) {
         if verb == JobVerb::Start && !self.may_start_again(unit) {
             return;
         }
@@ -348,6 +351,7 @@ impl Engine {
             verb,
             mode,
             manual,
+            cause,
         });
     }
 
@@ -402,6 +406,7 @@ impl Engine {
                 if matches!(verb, Some(JobVerb::Start | JobVerb::VerifyActive)) {
                     let text = [self.arena.name(unit), why].concat();
                     self.end_job(other, JobResult::Dependency, text, true);
+                    self.blame(other, unit);
                 }
             }
         }
@@ -514,6 +519,10 @@ impl Engine {
             self.set_state(unit, ActiveState::Inactive, None);
         }
     }
+}
+
+fn from(unit: u32, rel: Rel) -> JobCause {
+    JobCause::Unit(UnitId(unit), rel)
 }
 
 /// What a running start has come to, if it is over and the unit is not up.

@@ -258,6 +258,41 @@ impl JobResult {
     }
 }
 
+/// When a unit last changed in four ways; 0: not in this boot. systemd keeps the same four.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    /// It left inactive or failed: its start began.
+    pub inactive_exit: Micros,
+    /// It was up.
+    pub active_enter: Micros,
+    /// It was not up any more.
+    pub active_exit: Micros,
+    /// It was inactive or failed.
+    pub inactive_enter: Micros,
+}
+
+/// The job a unit has, or had last, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobPast {
+    /// What it does.
+    pub verb: JobVerb,
+    /// How it ended; without meaning while `ended` is 0.
+    pub result: JobResult,
+    /// Why it came to be: `boot`, `shutdown`, `signal`, `command`, `restart` (`Restart=`),
+    /// `rollback` (of an atomic start), `unneeded` (`StopWhenUnneeded=`), `isolate`, or the relation
+    /// of another unit to this one (`Requires`, `ConflictedBy` …). A job that was left out of its
+    /// transaction: `cycle`, `unusable`, `contradiction`. Empty if it is not known.
+    pub cause: String,
+    /// The other unit, where there is one.
+    pub cause_unit: String,
+    /// The unit because of which it failed; empty if there is none.
+    pub culprit: String,
+    /// When it was queued.
+    pub asked: Micros,
+    /// When it ended; 0 while it has not.
+    pub ended: Micros,
+}
+
 /// What a helper says of one unit, whole, each time something of it changes. The last one counts;
 /// nothing is lost if those in between are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

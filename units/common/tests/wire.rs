@@ -7,7 +7,9 @@
 )]
 
 use std::fmt::Write;
-use units::state::{ActiveState, Exit, Invocation, JobMode, JobVerb, Outcome, ProcId, Report};
+use units::state::{
+    ActiveState, Exit, Invocation, JobMode, JobResult, JobVerb, Outcome, ProcId, Report,
+};
 use units::wire::control::{Reply, Request};
 use units::wire::helper::{Command, FromHelper, ToHelper, Verb};
 use units::wire::{MAX_FRAME, WireError, decode, encode};
@@ -49,6 +51,19 @@ fn frames_keep_their_bytes() {
     assert_eq!(hex(&encode(&jobs).unwrap()), "06030101610101");
     assert_eq!(hex(&encode(&Request::Reexec).unwrap()), "0b");
     assert_eq!(hex(&encode(&Reply::End).unwrap()), "0b");
+    let atomic = Request::Atomic {
+        units: vec!["a".into()],
+        mode: JobMode::Replace,
+        wait: true,
+    };
+    assert_eq!(hex(&encode(&atomic).unwrap()), "0d0101610101");
+    let undone = Reply::Undone {
+        unit: "a".into(),
+        result: JobResult::Failed,
+        detail: "b".into(),
+        stopped: vec!["c".into()],
+    };
+    assert_eq!(hex(&encode(&undone).unwrap()), "0c0161030162010163");
 }
 
 #[test]

@@ -6,37 +6,67 @@
 //! what runs is what is wanted anyway; a second reload is never folded into one under way, which
 //! may have read the configuration already.
 
-use super::{Transaction, TxJob};
+use super::{Dropped, Request, Transaction, TxJob};
 use crate::Engine;
-use crate::api::JobId;
+use crate::api::{JobCause, JobId};
+use crate::graph::NONE;
+use crate::history::Past;
 use crate::job::{self, Job, Phase};
 use alloc::string::String;
+use units::spec::LoadState;
 use units::state::{JobMode, JobResult, JobVerb};
 
 impl Engine {
     /// Puts every job that is left into the queue.
-    pub(super) fn commit(&mut self, tx: &mut Transaction, mode: JobMode) {
+    pub(super) fn commit(&mut self, tx: &mut Transaction, request: &Request) {
         self.record.committed = self.last_transaction + 1;
         self.last_transaction = self.record.committed;
-        if matches!(mode, JobMode::Flush | JobMode::Isolate) {
+        if matches!(request.mode, JobMode::Flush | JobMode::Isolate) {
             self.cancel_others(tx);
             self.record.flushed = self.record.committed;
         }
         let jobs = || tx.jobs.iter().filter(|job| !job.gone);
         for tx_job in jobs() {
-            self.make_room(tx_job, mode);
+            self.make_room(tx_job, request.mode);
         }
         let old = self.arena.jobs.len();
         self.arena.jobs.reserve(tx.units.len());
         for tx_job in jobs() {
             if self.queued(tx_job.unit).is_none() {
-                self.install(tx_job, mode);
+                let cause = self.cause_in(tx, tx_job).unwrap_or(request.cause);
+                self.install(tx_job, request.mode, cause);
             }
         }
         self.count_fresh(old);
         self.record.last_job = self.last_job;
+        self.remember_left_out(tx);
         for tx_job in jobs() {
             self.push_run(tx_job.unit);
+        }
+    }
+
+    /// A unit that was left out, and is down with no job, remembers why: nothing else tells.
+    fn remember_left_out(&mut self, tx: &Transaction) {
+        for tx_job in tx.jobs.iter().filter(|job| job.gone) {
+            let cause = match tx_job.dropped {
+                Dropped::Cycle => JobCause::Cycle,
+                Dropped::Unusable => JobCause::Unusable,
+                Dropped::Contradiction => JobCause::Contradiction,
+                _ => continue,
+            };
+            let unit = self.arena.at(tx_job.unit);
+            let known = unit.load == Some(LoadState::Loaded);
+            if tx_job.verb == JobVerb::Start && !unit.has_job() && unit.at_rest() && known {
+                unit.history().past = Some(Past {
+                    verb: tx_job.verb,
+                    result: JobResult::Canceled,
+                    cause,
+                    culprit: NONE,
+                    asked: self.now,
+                    ended: self.now,
+                });
+                self.touch_unit(tx_job.unit);
+            }
         }
     }
 
@@ -85,7 +115,7 @@ impl Engine {
     }
 
     /// Queues a job for a unit that has none. Its order is not counted yet.
-    fn install(&mut self, tx_job: &TxJob, mode: JobMode) {
+    fn install(&mut self, tx_job: &TxJob, mode: JobMode, cause: JobCause) {
         let unit = tx_job.unit;
         let irreversible = mode == JobMode::ReplaceIrreversibly;
         self.last_job += 1;
@@ -104,6 +134,7 @@ impl Engine {
             transaction: self.record.committed,
             seq: 0,
             was: None,
+            cause,
             deadline,
             queued: false,
             fresh: true,

@@ -6,7 +6,7 @@
 //! adds no order. So after a cycle was broken only the path is forgotten, and the whole search
 //! looks at each edge about once however many cycles there are.
 
-use super::Transaction;
+use super::{Dropped, Transaction};
 use crate::Engine;
 use crate::api::Rejection;
 use crate::graph::NONE;
@@ -167,7 +167,7 @@ impl Engine {
             if at == NONE {
                 break;
             }
-            tx.drop_job(at, true);
+            tx.drop_job(at, true, Dropped::Cycle);
         }
         tx.sweep();
     }

@@ -7,7 +7,7 @@
 //! isolate and triggering leave alone what is in the transaction already, and a restart stops what
 //! `PropagatesStopTo=` says only if nothing else wants it up.
 
-use super::{Pull, Transaction, TxJob};
+use super::{Dropped, Pull, Transaction, TxJob};
 use crate::Engine;
 use crate::graph::NONE;
 use crate::job;
@@ -42,11 +42,13 @@ impl Engine {
     /// Adds everything the anchor's job needs or causes.
     pub(super) fn expand_all(&mut self, tx: &mut Transaction, mode: JobMode) {
         if mode == JobMode::RestartDependencies {
-            let unit = tx.job(tx.anchor).map_or(NONE, |job| job.unit);
-            self.spread_restart(tx, tx.anchor, unit);
+            for at in 0..tx.anchors {
+                let unit = tx.job(at).map_or(NONE, |job| job.unit);
+                self.spread_restart(tx, at, unit);
+            }
         }
         // A target knows how much it will be.
-        let anchor = tx.job(tx.anchor).map_or(NONE, |job| job.unit);
+        let anchor = tx.job(0).map_or(NONE, |job| job.unit);
         let edges = &self.arena.get(anchor).edges;
         let pulled = edges.partition_point(|edge| edge.rel <= Rel::Conflicts);
         tx.jobs.reserve(pulled);
@@ -181,20 +183,22 @@ impl Engine {
             let triggered = (self.arena.ends(id, Rel::TriggeredBy))
                 .any(|other| self.survives_isolation(tx, other));
             if !triggered {
-                self.pull(tx, tx.anchor, id, JobVerb::Stop, BY_MODE);
+                self.pull(tx, 0, id, JobVerb::Stop, BY_MODE);
             }
         }
     }
 
-    /// Adds a stop for whatever could start the anchor's unit again.
+    /// Adds a stop for whatever could start the anchors' units again.
     fn stop_triggers(&mut self, tx: &mut Transaction) {
-        let unit = tx.job(tx.anchor).map_or(NONE, |job| job.unit);
-        for at in self.arena.range(unit, Rel::TriggeredBy) {
-            let to = self.arena.end(unit, at);
-            let other = self.arena.get(to);
-            let idle = other.at_rest() && !other.has_job();
-            if !idle && self.first_of(tx, to) == NONE {
-                self.pull(tx, tx.anchor, to, JobVerb::Stop, BY_MODE);
+        for anchor in 0..tx.anchors {
+            let unit = tx.job(anchor).map_or(NONE, |job| job.unit);
+            for at in self.arena.range(unit, Rel::TriggeredBy) {
+                let to = self.arena.end(unit, at);
+                let other = self.arena.get(to);
+                let idle = other.at_rest() && !other.has_job();
+                if !idle && self.first_of(tx, to) == NONE {
+                    self.pull(tx, anchor, to, JobVerb::Stop, BY_MODE);
+                }
             }
         }
     }
@@ -258,6 +262,7 @@ impl Engine {
             matters: false,
             conflicted: false,
             gone: false,
+            dropped: Dropped::No,
         });
         let list = if first == NONE {
             &mut tx.units

@@ -25,11 +25,14 @@
 mod commit;
 mod cycles;
 mod expand;
+mod plan;
 mod resolve;
 mod words;
 
+pub use plan::{Fate, Plan, PlanJob};
+
 use crate::Engine;
-use crate::api::{Backing, Rejection};
+use crate::api::{Backing, JobCause, Rejection, Ticket};
 use crate::graph::NONE;
 use crate::job::{self, Job};
 use crate::rel::Rel;
@@ -45,6 +48,8 @@ pub(crate) struct Request {
     pub mode: JobMode,
     /// By a client: the unit's `RefuseManual…=` apply.
     pub manual: bool,
+    /// Why it is wanted.
+    pub cause: JobCause,
 }
 
 /// A job of the transaction being built.
@@ -66,6 +71,30 @@ struct TxJob {
     conflicted: bool,
     /// Dropped.
     gone: bool,
+    /// Why.
+    dropped: Dropped,
+}
+
+/// Why a job was dropped from a transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dropped {
+    /// It was not.
+    #[default]
+    No,
+    /// Its unit is there already.
+    Redundant,
+    /// Its unit, or one it cannot do without, cannot be loaded.
+    Unusable,
+    /// It, or one it cannot do without, was on an ordering cycle.
+    Cycle,
+    /// It, or one it cannot do without, contradicts another job of the unit.
+    Contradiction,
+    /// Mode fail: it would stop what runs, or undo what is queued.
+    Impact,
+    /// What caused it is gone.
+    Orphan,
+    /// Another job of the unit does it.
+    Fused,
 }
 
 /// One job caused another.
@@ -105,7 +134,8 @@ pub(crate) struct Transaction {
     orphans: Vec<u32>,
     /// Work list of the steps.
     stack: Vec<u32>,
-    anchor: u32,
+    /// So many of the first jobs are what was asked for.
+    anchors: u32,
     generation: u32,
     /// Why the anchor went, if it did.
     reason: Option<Rejection>,
@@ -120,7 +150,7 @@ impl Transaction {
         self.unusable.clear();
         self.orphans.clear();
         self.stack.clear();
-        self.anchor = NONE;
+        self.anchors = 0;
         self.generation = generation;
         self.reason = None;
     }
@@ -165,7 +195,7 @@ impl Transaction {
 
     /// Drops a job; with `dependents`, also every job that cannot do without it, and so on. Jobs
     /// that lose their last cause become orphans.
-    fn drop_job(&mut self, at: u32, dependents: bool) {
+    fn drop_job(&mut self, at: u32, dependents: bool, why: Dropped) {
         self.stack.clear();
         self.stack.push(at);
         while let Some(at) = self.stack.pop() {
@@ -175,6 +205,7 @@ impl Transaction {
             if core::mem::replace(&mut job.gone, true) {
                 continue;
             }
+            job.dropped = why;
             let (mut effect, mut cause) = (job.effects, job.causes);
             while let Some(link) = self.links.get_mut(effect as usize) {
                 let (next, to) = (link.next_of_cause, link.effect);
@@ -202,14 +233,25 @@ impl Transaction {
     /// Drops what has no cause any more.
     fn sweep(&mut self) {
         while let Some(at) = self.orphans.pop() {
-            if at != self.anchor && self.job(at).is_some_and(|job| !job.gone) {
-                self.drop_job(at, false);
+            if !self.is_anchor(at) && self.job(at).is_some_and(|job| !job.gone) {
+                self.drop_job(at, false, Dropped::Orphan);
             }
         }
     }
 
+    fn is_anchor(&self, at: u32) -> bool {
+        at < self.anchors
+    }
+
+    /// The units it starts, or finds up already.
+    pub fn brought_up(&self) -> impl Iterator<Item = u32> + '_ {
+        let up = |job: &&TxJob| !matches!(job.verb, JobVerb::Stop | JobVerb::Reload);
+        self.jobs.iter().filter(up).map(|job| job.unit)
+    }
+
+    /// Whether something of what was asked for is dropped.
     fn anchor_is_gone(&self) -> bool {
-        self.job(self.anchor).is_none_or(|job| job.gone)
+        (0..self.anchors).any(|at| self.job(at).is_none_or(|job| job.gone))
     }
 }
 
@@ -222,29 +264,78 @@ impl Engine {
         let Some(verb) = self.admit(unit, &request)? else {
             return Ok(None);
         };
-        self.generation = self.generation.wrapping_add(1);
-        let mut tx = core::mem::take(&mut self.tx);
-        tx.clear(self.generation);
-        let result = self.transact(&mut tx, unit, verb, &request);
+        let mut tx = self.take_transaction();
+        let result = self.transact(&mut tx, &[(unit, verb)], &request);
+        if request.manual && result.is_ok() {
+            self.disown(&tx);
+        }
         self.tx = tx;
         result?;
         Ok(self.arena.job(unit).map(|job| job.id.0))
     }
 
+    /// Starts these units in one transaction that stops nothing. Answers with the units that come up
+    /// by it alone.
+    pub(crate) fn start_together(
+        &mut self,
+        ticket: Ticket,
+        anchors: &[(u32, JobVerb)],
+        mode: JobMode,
+    ) -> Result<Vec<u32>, Rejection> {
+        self.arena.settle();
+        let request = Request {
+            unit: NONE,
+            verb: JobVerb::Start,
+            mode,
+            manual: true,
+            cause: JobCause::from(ticket),
+        };
+        for (unit, _) in anchors {
+            self.admit(*unit, &request)?;
+        }
+        let mut tx = self.take_transaction();
+        let mut started = Vec::new();
+        let result = self.build(&mut tx, anchors, &request);
+        let result = result.and_then(|()| self.resolve(&mut tx, mode));
+        let result = result.and_then(|()| self.admit_no_stop(&tx));
+        let result = result.and_then(|()| self.admit_to_queue(&tx, mode));
+        if result.is_ok() {
+            let fresh = |unit: &u32| self.is_fresh_start(*unit);
+            let jobs = tx
+                .jobs
+                .iter()
+                .filter(|job| !job.gone && job.verb == JobVerb::Start);
+            started.extend(jobs.map(|job| job.unit).filter(fresh));
+            started.extend(self.disown(&tx));
+            if !self.nothing_to_do(&tx) {
+                self.commit(&mut tx, &request);
+            }
+        }
+        self.tx = tx;
+        result.map(|()| started)
+    }
+
+    /// The arrays for a new transaction.
+    fn take_transaction(&mut self) -> Transaction {
+        self.generation = self.generation.wrapping_add(1);
+        let mut tx = core::mem::take(&mut self.tx);
+        tx.clear(self.generation);
+        tx
+    }
+
     fn transact(
         &mut self,
         tx: &mut Transaction,
-        unit: u32,
-        verb: JobVerb,
+        anchors: &[(u32, JobVerb)],
         request: &Request,
     ) -> Result<(), Rejection> {
-        self.build(tx, unit, verb, request)?;
+        self.build(tx, anchors, request)?;
         self.resolve(tx, request.mode)?;
         if self.nothing_to_do(tx) {
             return Ok(());
         }
         self.admit_to_queue(tx, request.mode)?;
-        self.commit(tx, request.mode);
+        self.commit(tx, request);
         Ok(())
     }
 
@@ -309,29 +400,25 @@ impl Engine {
     fn build(
         &mut self,
         tx: &mut Transaction,
-        unit: u32,
-        verb: JobVerb,
+        anchors: &[(u32, JobVerb)],
         request: &Request,
     ) -> Result<(), Rejection> {
         let ignore_order = request.mode == JobMode::IgnoreDependencies;
-        tx.anchor = 0;
-        self.pull(
-            tx,
-            NONE,
-            unit,
-            verb,
-            Pull {
-                ignore_order,
-                ..Pull::default()
-            },
-        );
+        let pull = Pull {
+            ignore_order,
+            ..Pull::default()
+        };
+        for &(unit, verb) in anchors {
+            self.pull(tx, NONE, unit, verb, pull);
+            if let Some(reason) = self.inapplicable(unit, verb) {
+                return Err(reason);
+            }
+        }
+        tx.anchors = tx.jobs.len() as u32;
         let alone = matches!(
             request.mode,
             JobMode::IgnoreDependencies | JobMode::IgnoreRequirements
         );
-        if let Some(reason) = self.inapplicable(unit, verb) {
-            return Err(reason);
-        }
         if !alone {
             self.expand_all(tx, request.mode);
         }
@@ -371,7 +458,7 @@ impl Engine {
                 Some(LoadState::BadSetting { .. } | LoadState::Error { .. })
             );
             let text = loud.then(|| [name, " is left out: ", why].concat());
-            tx.drop_job(at, true);
+            tx.drop_job(at, true, Dropped::Unusable);
             if tx.anchor_is_gone() {
                 return Err(reason);
             }
@@ -383,14 +470,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether only the anchor is left, and its unit is already there.
+    /// Whether only anchors are left, and their units are already there.
     fn nothing_to_do(&self, tx: &Transaction) -> bool {
-        let mut rest = tx.jobs.iter().filter(|job| !job.gone);
-        let (Some(job), None) = (rest.next(), rest.next()) else {
-            return false;
-        };
-        let unit = self.arena.get(job.unit);
-        !unit.has_job() && self.is_redundant(job)
+        let idle = |job: &TxJob| self.queued(job.unit).is_none() && self.is_redundant(job);
+        tx.jobs.iter().filter(|job| !job.gone).all(idle)
     }
 
     fn is_redundant(&self, tx_job: &TxJob) -> bool {

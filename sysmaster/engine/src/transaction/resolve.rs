@@ -1,7 +1,7 @@
 //! What matters, what is redundant, what contradicts: from the jobs that were pulled in to at most
 //! one job a unit.
 
-use super::{Transaction, TxJob};
+use super::{Dropped, Transaction, TxJob};
 use crate::Engine;
 use crate::api::Rejection;
 use crate::graph::NONE;
@@ -56,7 +56,7 @@ impl Engine {
             }
             let stops = job.verb == JobVerb::Stop && !self.arena.get(job.unit).active.is_down();
             if stops || self.contradicts_queue(job) {
-                tx.drop_job(at, true);
+                tx.drop_job(at, true, Dropped::Impact);
             }
         }
     }
@@ -78,7 +78,7 @@ impl Engine {
         let first = self.first_job(tx, unit);
         let mut next = first;
         while let Some(job) = tx.job(next) {
-            if next == tx.anchor || !self.is_redundant(job) || self.contradicts_queue(job) {
+            if tx.is_anchor(next) || !self.is_redundant(job) || self.contradicts_queue(job) {
                 return;
             }
             next = living(tx, job.next);
@@ -86,7 +86,7 @@ impl Engine {
         next = first;
         while let Some(job) = tx.job(next) {
             let following = living(tx, job.next);
-            tx.drop_job(next, false);
+            tx.drop_job(next, false, Dropped::Redundant);
             next = following;
         }
     }
@@ -98,7 +98,7 @@ impl Engine {
                 .job(dropped)
                 .map(|job| self.words(job))
                 .unwrap_or_default();
-            tx.drop_job(dropped, true);
+            tx.drop_job(dropped, true, Dropped::Contradiction);
             tx.sweep();
             if tx.anchor_is_gone() {
                 let text = ["the ", &words, " is both needed and contradicted"].concat();
@@ -119,7 +119,7 @@ impl Engine {
         while let Some(job) = tx.job(next) {
             verb = job::merge_for(verb, job.verb, active).unwrap_or(verb);
             ignore_order |= job.ignore_order;
-            if next == tx.anchor {
+            if tx.is_anchor(next) {
                 keep = next;
             }
             next = living(tx, job.next);
@@ -129,6 +129,11 @@ impl Engine {
             if next == keep {
                 (job.verb, job.ignore_order) = (verb, ignore_order);
             } else {
+                job.dropped = if job.gone {
+                    job.dropped
+                } else {
+                    Dropped::Fused
+                };
                 job.gone = true;
             }
             next = job.next;
@@ -209,7 +214,7 @@ pub(super) fn living(tx: &Transaction, mut at: u32) -> u32 {
 /// Marks what the anchor cannot do without, link by link.
 fn find_what_matters(tx: &mut Transaction) {
     tx.stack.clear();
-    tx.stack.push(tx.anchor);
+    tx.stack.extend(0..tx.anchors);
     while let Some(at) = tx.stack.pop() {
         let Some(job) = tx.job_mut(at) else { continue };
         if core::mem::replace(&mut job.matters, true) {

@@ -6,11 +6,12 @@
 use super::cycles::Step;
 use super::{Link, Transaction, TxJob};
 use crate::Engine;
-use crate::api::Rejection;
+use crate::api::{JobCause, Rejection, UnitId};
 use crate::job;
 use crate::job::First;
 use crate::rel::{OURS, Rel};
 use alloc::string::String;
+use units::state::JobVerb;
 
 impl Engine {
     /// Name and verb of a job of the transaction.
@@ -46,7 +47,7 @@ impl Engine {
     fn chain(&self, tx: &Transaction, job: &TxJob) -> String {
         let mut text = self.words(job);
         let mut at = (job.causes, u32::MAX, job.unit);
-        while let Some(link) = oldest_cause(tx, at.0).filter(|link| link.cause < at.1) {
+        while let Some(link) = oldest_cause(tx, at.0, false).filter(|link| link.cause < at.1) {
             let Some(cause) = tx.job(link.cause) else {
                 break;
             };
@@ -63,6 +64,37 @@ impl Engine {
             at = (cause.causes, link.cause, cause.unit);
         }
         text
+    }
+
+    /// The job that pulled this one in, and over which relation; `None` for what was asked for.
+    pub(super) fn cause_in(&self, tx: &Transaction, job: &TxJob) -> Option<JobCause> {
+        // The links of a job that was dropped are gone as well, and tell all the same.
+        let link = oldest_cause(tx, job.causes, job.gone)?;
+        let cause = tx.job(link.cause)?;
+        let unit = UnitId(cause.unit);
+        Some(match link.rel {
+            Some(rel) => JobCause::Unit(unit, rel),
+            None if cause.verb == JobVerb::Stop => JobCause::Unit(unit, Rel::TriggeredBy),
+            None => JobCause::Isolate(unit),
+        })
+    }
+
+    /// An atomic start stops nothing: a stop could not be taken back.
+    pub(super) fn admit_no_stop(&self, tx: &Transaction) -> Result<(), Rejection> {
+        let stops = |job: &&TxJob| {
+            let stopping = self.queued(job.unit).map(|queued| queued.verb) == Some(JobVerb::Stop);
+            !job.gone && job.verb == JobVerb::Stop && !stopping
+        };
+        match tx.jobs.iter().find(stops) {
+            None => Ok(()),
+            Some(job) => {
+                let mut text =
+                    String::from("what is started atomically stops nothing, and this needs the ");
+                text.push_str(&self.chain(tx, job));
+                text.push_str(". Stop it first");
+                Err(Rejection::Destructive(text))
+            }
+        }
     }
 
     /// A cycle, from job to job.
@@ -97,11 +129,11 @@ impl Engine {
     }
 }
 
-/// Of the causes listed from here on, the one that was there first.
-fn oldest_cause(tx: &Transaction, mut at: u32) -> Option<&Link> {
+/// Of the causes listed from here on, the one that was there first; with `gone` also of those gone.
+fn oldest_cause(tx: &Transaction, mut at: u32, gone: bool) -> Option<&Link> {
     let mut oldest: Option<&Link> = None;
     while let Some(link) = tx.link(at) {
-        if !link.gone && oldest.is_none_or(|found| link.cause < found.cause) {
+        if (gone || !link.gone) && oldest.is_none_or(|found| link.cause < found.cause) {
             oldest = Some(link);
         }
         at = link.next_of_effect;

@@ -91,6 +91,9 @@ pub struct World {
     last_seq: u64,
     ticket: u64,
     answered: Option<bool>,
+    /// Atomic starts that were opened, and how those that have ended did.
+    pub opened: Vec<u32>,
+    pub closed: BTreeMap<u32, bool>,
     /// Effects carried out so far, and at which one the manager dies.
     pub effects: usize,
     pub cut: Option<usize>,
@@ -121,8 +124,10 @@ impl World {
             inbox: VecDeque::new(),
             ids: 0,
             last_seq: 0,
-            ticket: 0,
+            ticket: Ticket::CLIENT.0,
             answered: None,
+            opened: Vec::new(),
+            closed: BTreeMap::new(),
             effects: 0,
             cut: None,
             crashes: 0,
@@ -227,6 +232,31 @@ impl World {
             });
         }
         self.answered.take().unwrap()
+    }
+
+    /// An atomic start by a client that asks again if the manager dies. False if refused.
+    pub fn atomic(&mut self, units: &[&str]) -> bool {
+        for unit in units {
+            self.load_for(&name(unit));
+        }
+        self.ticket += 1;
+        loop {
+            let before = self.crashes;
+            self.answered = None;
+            self.feed(Input::Atomic {
+                ticket: Ticket(self.ticket),
+                units: units.iter().map(|unit| name(unit)).collect(),
+                mode: JobMode::Replace,
+            });
+            self.settle();
+            let done = self.answered == Some(false)
+                || self.opened.last().is_none_or(|last| {
+                    *last == 0 || self.closed.contains_key(last) || self.crashes == before
+                });
+            if self.answered.is_some() && done {
+                return self.answered == Some(true);
+            }
+        }
     }
 
     /// A client's request in mode replace, until nothing moves. False if refused.
@@ -417,6 +447,28 @@ impl World {
                     .unwrap_or_default()
                     .verdict;
                 self.inbox.push_back(Input::Checked { unit, seq, verdict });
+            }
+            Effect::ForgetAtomic { transaction } => {
+                self.store.remove(&(3, transaction.to_string()));
+            }
+            Effect::Opened { transaction, .. } => {
+                self.answered = Some(true);
+                self.opened.push(transaction);
+            }
+            Effect::Closed {
+                transaction,
+                failed,
+                stopped,
+            } => {
+                let title = |unit| short(self.engine.unit(unit).unwrap().name.as_str());
+                let mut text = String::from("all are up");
+                if let Some((unit, result, _)) = &failed {
+                    let stopped: Vec<_> = stopped.iter().map(|unit| title(*unit)).collect();
+                    let (unit, result) = (title(*unit), result.as_str());
+                    text = format!("{unit}: {result}, stopped {}", stopped.join(" "));
+                }
+                self.trace.push(text.trim_end().into());
+                self.closed.insert(transaction, failed.is_none());
             }
             Effect::Queued { .. } => self.answered = Some(true),
             Effect::Rejected { reason, .. } => {
@@ -677,6 +729,12 @@ impl World {
                 }
             }
         }
+        for (_, id) in self.store.keys().filter(|(kind, _)| *kind == 3) {
+            let jobs = self.engine.atomic_jobs(id.parse().unwrap());
+            if jobs.is_none_or(|mut jobs| jobs.next().is_none()) {
+                self.broken.push(format!("atomic start {id} has no end"));
+            }
+        }
         let queued = self.engine.jobs().count();
         let stored = self.store.keys().filter(|(kind, _)| *kind == 1).count();
         if stored != queued {
@@ -703,6 +761,7 @@ fn key_of(record: &Record) -> (u8, String) {
         Record::Unit(unit) => (0, unit.name.to_string()),
         Record::Job(job) => (1, job.id.0.to_string()),
         Record::Engine(_) => (2, String::new()),
+        Record::Atomic(atomic) => (3, atomic.transaction.to_string()),
     }
 }
 

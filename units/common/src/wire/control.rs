@@ -6,7 +6,9 @@
 //! [`Reply::End`] or [`Reply::Error`]. Requests on one connection are answered in order; a client
 //! that does not read its answers is dropped.
 
-use crate::state::{ActiveState, Exit, JobMode, JobResult, JobVerb, Micros, ProcId, Whom};
+use crate::state::{
+    ActiveState, Exit, JobMode, JobPast, JobResult, JobVerb, Micros, ProcId, Times, Whom,
+};
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -98,6 +100,34 @@ pub enum Request {
         kind: ShutdownKind,
         /// Do not stop units in order; init kills what is left at once.
         force: bool,
+    },
+    /// Start these units, all or none. [`Reply::Queued`] for each; with `wait` also
+    /// [`Reply::Waiting`] once a second at most, [`Reply::Ended`] for each, and [`Reply::Undone`] if
+    /// it was rolled back; then `End`.
+    Atomic {
+        /// Unit names.
+        units: Vec<String>,
+        /// How.
+        mode: JobMode,
+        /// Whether to answer until it has ended.
+        wait: bool,
+    },
+    /// What a request for jobs, in one transaction, would come to: a [`Reply::Planned`] each, then
+    /// [`Reply::Findings`] with what the log would say.
+    Plan {
+        /// What.
+        verb: JobVerb,
+        /// Unit names.
+        units: Vec<String>,
+        /// How.
+        mode: JobMode,
+        /// As [`Request::Atomic`].
+        atomic: bool,
+    },
+    /// What is remembered of units: a [`Reply::History`] each. Empty means all that are loaded.
+    History {
+        /// Unit names.
+        units: Vec<String>,
     },
 }
 
@@ -217,6 +247,47 @@ pub struct JobLine {
     pub deadline: Option<Micros>,
     /// Units it waits for.
     pub waits_for: Vec<String>,
+}
+
+/// A job as a request would bring it about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedJob {
+    /// Unit name.
+    pub unit: String,
+    /// What it would do.
+    pub verb: JobVerb,
+    /// Why it is there, and which unit pulled it in: as in [`JobPast`].
+    pub cause: String,
+    /// See `cause`; empty for what was asked for.
+    pub cause_unit: String,
+    /// What was asked for cannot do without it.
+    pub needed: bool,
+    /// `new`, `joins` or `replaces` (a queued job); or why it would be left out: `redundant`,
+    /// `unusable`, `cycle`, `contradiction`, `impact` (mode fail), `orphan`.
+    pub fate: String,
+    /// The queued job of its unit.
+    pub queued: Option<(u32, JobVerb)>,
+    /// Which jobs of the plan, counted from 0, go first.
+    pub after: Vec<u32>,
+    /// Units whose queued jobs go first.
+    pub waits_for: Vec<String>,
+}
+
+/// What is remembered of a unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitHistory {
+    /// Name.
+    pub unit: String,
+    /// State.
+    pub active: ActiveState,
+    /// When it changed.
+    pub times: Times,
+    /// The job it has, or had last.
+    pub job: Option<JobPast>,
+    /// Of the units it comes after, the one that was there last before it began; empty if none was.
+    pub before: String,
+    /// It was started too often, and is not started again until it is reset.
+    pub limit_hit: bool,
 }
 
 /// The manager as a whole.
@@ -339,4 +410,19 @@ pub enum Reply {
     },
     /// The request is answered.
     End,
+    /// An atomic start was rolled back.
+    Undone {
+        /// The unit that did not come up.
+        unit: String,
+        /// How its start ended.
+        result: JobResult,
+        /// A sentence on why; empty if there is none.
+        detail: String,
+        /// Units that were stopped again.
+        stopped: Vec<String>,
+    },
+    /// A job of a plan.
+    Planned(PlannedJob),
+    /// What is remembered of a unit.
+    History(UnitHistory),
 }
