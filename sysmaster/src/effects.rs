@@ -8,6 +8,7 @@ use crate::manager::Manager;
 use engine::Rel;
 use engine::api::{Effect, Input, JobId, Rejection, UnitId, Verdict};
 use platform::clock;
+use units::name::UnitName;
 use units::state::{ActiveState, JobResult, JobVerb, Report};
 use units::wire::control::{ErrorKind, Reply};
 use units::wire::helper::{About, Command, ToHelper, Verb};
@@ -161,6 +162,9 @@ impl Manager {
     fn collected(&mut self, unit: UnitId) {
         let name = self.name_of(unit).unwrap_or_default();
         *self.info(unit) = crate::manager::UnitInfo::default();
+        if let Ok(name) = UnitName::new(&name) {
+            self.loader.forget(&name);
+        }
         let index = self.helpers.find(crate::answers::type_of(&name));
         let synced = |index: &usize| {
             let helper = self.helpers.get(*index);

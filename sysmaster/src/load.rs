@@ -273,28 +273,32 @@ impl Manager {
         self.inputs.push_back(Input::Report { unit, observed });
     }
 
-    /// Reads all unit files again (`daemon-reload`).
+    /// Reads again what changed of the unit files (`daemon-reload`). States and jobs stay.
     pub(crate) fn reload(&mut self) {
         self.config = unit_files::config::Config::read(&self.root);
         self.log.set_level(self.config.log_level);
         for finding in std::mem::take(&mut self.config.findings) {
             self.log(4, "", &finding);
         }
-        self.loader.reset(&self.config.search_path());
         let names: Vec<UnitName> = self
             .engine
             .units()
             .filter(|unit| unit.load.is_some())
             .map(|unit| unit.name.clone())
             .collect();
-        let count = names.len();
-        for name in names {
-            let id = self.engine.intern(&name);
+        let changed = self.loader.reload(&self.config.search_path(), &names);
+        for name in &changed {
+            let id = self.engine.intern(name);
             let info = self.info(id);
             (info.loaded, info.checked) = (false, false);
-            self.load_unit(&name);
+            self.load_unit(name);
         }
-        self.log(6, "", &format!("{count} units were read again"));
+        let text = format!(
+            "{} of {} units had changed and were read again",
+            changed.len(),
+            names.len()
+        );
+        self.log(6, "", &text);
     }
 }
 

@@ -50,6 +50,21 @@
 //! that commits them, then the other jobs, the units, then what others see, and last the removal
 //! of jobs that ended, what followed before what it followed from. See [`restore`].
 //!
+//! # Memory
+//!
+//! Bytes for each, with everything that belongs to it, on a 64-bit machine (`tests/memory.rs` prints
+//! and bounds them). Arrays grow by doubling: just after that, a unit or job takes up to twice as
+//! much.
+//!
+//! | what | bytes |
+//! |---|---|
+//! | unit without dependencies, name included | 294 |
+//! | service with default dependencies | 418 |
+//! | the same, after and requiring another one | 482 |
+//! | queued job, with what its transaction keeps | 221 |
+//!
+//! A job of one unit allocates some 2 KiB, however many units there are, and gives most of it back.
+//!
 //! # What it may never do
 //!
 //! Run a job before one that goes first; let a job stand for ever that nothing can end; change

@@ -83,9 +83,10 @@ impl Engine {
     /// The record of the unit's job is to be written.
     pub(crate) fn touch_job(&mut self, unit: u32) {
         if let Some(job) = self.arena.job_mut(unit)
-            && !core::mem::replace(&mut job.dirty, true) {
-                self.outbox.jobs.push(unit);
-            }
+            && !core::mem::replace(&mut job.dirty, true)
+        {
+            self.outbox.jobs.push(unit);
+        }
     }
 
     /// Hands out what was decided since the last time.

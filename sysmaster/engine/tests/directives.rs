@@ -557,20 +557,21 @@ fn collect_mode_takes_what_only_the_unit_referred_to_along() {
 
 #[test]
 fn condition() {
-    let mut w = world(&[("a", "bindsto b; after b"), ("b", "")]);
-    w.condition("a", Verdict::Skip);
-    w.load("a");
-    w.does("b").start = Does::Finishes;
+    let mut w = world(&[("a", "requires b; after b"), ("b", "")]);
+    w.condition("b", Verdict::Skip);
+    w.load("b");
     w.start("a");
-    happened(&w, "start of a: skipped");
-    w.start("b");
+    happened(&w, "start of b: skipped");
+    did_not_happen(&w, "start b");
+    assert!(w.is_up("a"), "skipped is not failed");
 }
 
 #[test]
 fn assert() {
-    let mut w = world(&[("a", "")]);
-    w.condition("a", Verdict::Refuse);
-    w.load("a");
+    let mut w = world(&[("a", "requires b; after b"), ("b", "")]);
+    w.condition("b", Verdict::Refuse);
+    w.load("b");
     w.start("a");
-    happened(&w, "start of a: assert");
+    happened(&w, "start of b: assert");
+    happened(&w, "start of a: dependency");
 }

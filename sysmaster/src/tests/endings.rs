@@ -146,3 +146,52 @@ fn what_nobody_refers_to_is_forgotten_by_the_helper_too() {
     };
     assert_eq!(gone, "lone.service");
 }
+
+#[test]
+fn a_reload_reads_what_changed_and_keeps_jobs_and_states() {
+    let mut world = services();
+    let directory = world.places.root.join("etc/sysmaster/system");
+    let (mut manager, _init, fake) = booted(&mut world);
+    let control = client(&mut manager, &world.socket("control"));
+    let asker = client(&mut manager, &world.socket("control"));
+    // A stop under way, which the helper does not answer.
+    run(&control, JobVerb::Stop, "b.service");
+    let ToHelper::Command(stop) = fake.next(&mut manager) else {
+        panic!("a stop was to come");
+    };
+    let text = with("Description=new");
+    std::fs::write(directory.join("a.service"), text).unwrap();
+    ask(&mut manager, &asker, &Request::Reload);
+    let ToHelper::Load(source) = fake.next(&mut manager) else {
+        panic!("a.service was to be read again");
+    };
+    assert_eq!(
+        (source.unit.as_str(), source.description.as_str()),
+        ("a.service", "new")
+    );
+    fake.say(&FromHelper::Loaded {
+        unit: source.unit,
+        findings: Vec::new(),
+        implied: Vec::new(),
+        can_reload: false,
+    });
+    let jobs: Vec<_> = manager.engine.jobs().collect();
+    assert_eq!(jobs.len(), 1);
+    assert_eq!(
+        state(&mut manager, &asker, "a.service"),
+        ActiveState::Active
+    );
+    assert_eq!(
+        state(&mut manager, &asker, "b.service"),
+        ActiveState::Deactivating
+    );
+    fake.carry_out(&stop);
+    until(&mut manager, "the stop", |m| {
+        m.engine.jobs().next().is_none().then_some(())
+    });
+    // Nothing changed: nothing is sent.
+    ask(&mut manager, &asker, &Request::Reload);
+    run(&control, JobVerb::Start, "b.service");
+    let next = fake.next(&mut manager);
+    assert!(matches!(next, ToHelper::Command(_)), "{next:?}");
+}

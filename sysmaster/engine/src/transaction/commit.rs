@@ -90,10 +90,11 @@ impl Engine {
     fn claim(&mut self, unit: u32) {
         let committed = self.record.committed;
         if let Some(job) = self.arena.job_mut(unit)
-            && job.transaction != committed {
-                job.was = Some((job.verb, job.transaction));
-                job.transaction = committed;
-            }
+            && job.transaction != committed
+        {
+            job.was = Some((job.verb, job.transaction));
+            job.transaction = committed;
+        }
         self.touch_job(unit);
     }
 

@@ -152,6 +152,25 @@ mod tests {
     use super::*;
     use crate::directives::is_known;
 
+    /// Those of older systemd that are other spellings, or gone for ever.
+    const OLD: [&str; 6] = [
+        "BindTo",
+        "PropagateReloadFrom",
+        "PropagateReloadTo",
+        "RequiresOverridable",
+        "RequisiteOverridable",
+        "StartLimitInterval",
+    ];
+
+    #[test]
+    fn the_reference_has_every_directive() {
+        let reference = include_str!("../../../../docs/reference/unit.md");
+        for (name, _) in UNIT.iter().filter(|(name, _)| !OLD.contains(name)) {
+            let found = reference.contains(&alloc::format!("`{name}"));
+            assert!(found, "docs/reference/unit.md does not mention {name}=");
+        }
+    }
+
     #[test]
     fn tables_are_sorted_and_known() {
         assert!(UNIT.windows(2).all(|w| w[0].0 < w[1].0));

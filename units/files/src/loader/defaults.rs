@@ -15,7 +15,7 @@ use units::name::{UnitName, escape};
 use units::spec::{DepKind, UnitSpec};
 
 /// What a target needs to know of a unit it pulls in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Peek {
     /// Name it is loaded under.
     pub id: UnitName,

@@ -108,6 +108,9 @@ pub(crate) struct Resolved {
     pub found: Found,
 }
 
+/// When something was last changed: seconds and nanoseconds.
+type Time = (i64, i64);
+
 /// The contents of the unit path.
 #[derive(Debug)]
 pub(crate) struct Index {
@@ -118,14 +121,15 @@ pub(crate) struct Index {
     /// Identity of each directory that exists.
     ids: Vec<Option<(u64, u64)>>,
     /// Modification times at the scan.
-    times: Vec<Option<(i64, i64)>>,
+    times: Vec<Option<Time>>,
     /// Sorted by name, then by directory.
     items: Vec<Item>,
     /// Aliases: name the link leads to, name of the link; sorted.
     aliases: Vec<(Box<str>, Box<str>)>,
     /// By kind, each sorted by base and directory.
     subs: [Vec<SubDir>; 4],
-    subdirs: BTreeMap<String, Rc<[SubItem]>>,
+    /// What was listed of these, and when the directory had last been changed then.
+    subdirs: BTreeMap<String, (Option<Time>, Rc<[SubItem]>)>,
 }
 
 /// A path below a root. An absolute path is taken from the root on.
@@ -148,7 +152,7 @@ fn target_of(dir: &Path, text: &str) -> PathBuf {
     path
 }
 
-fn modified(meta: &fs::Metadata) -> (i64, i64) {
+fn modified(meta: &fs::Metadata) -> Time {
     (meta.mtime(), meta.mtime_nsec())
 }
 
@@ -443,9 +447,10 @@ impl Index {
     }
 
     fn listing(&mut self, dir: &str) -> Rc<[SubItem]> {
-        if let Some(known) = self.subdirs.get(dir) {
+        if let Some((_, known)) = self.subdirs.get(dir) {
             return Rc::clone(known);
         }
+        let time = self.time_of(Path::new(dir));
         let mut items = Vec::new();
         let listing = fs::read_dir(below(&self.root, dir)).into_iter().flatten();
         for entry in listing.take(MAX_LISTED).flatten() {
@@ -463,34 +468,23 @@ impl Index {
             });
         }
         let items: Rc<[SubItem]> = items.into();
-        self.subdirs.insert(dir.into(), Rc::clone(&items));
+        self.subdirs.insert(dir.into(), (time, Rc::clone(&items)));
         items
     }
 
     /// Whether a directory of the path, or one that was listed in it, has changed since the scan.
     pub fn is_outdated(&self) -> bool {
-        let now = |dir: &Path| {
-            let meta = fs::metadata(below(&self.root, &dir.to_string_lossy())).ok();
-            meta.as_ref().map(modified)
-        };
-        // Listings are compared by their contents: their times were not kept.
-        self.dirs
-            .iter()
-            .zip(&self.times)
-            .any(|(dir, time)| now(dir) != *time)
-            || self.subdirs.iter().any(|(dir, items)| {
-                let real = below(&self.root, dir);
-                let names = fs::read_dir(real).into_iter().flatten().flatten();
-                let mut count = 0;
-                for entry in names.filter(|e| !e.file_name().to_string_lossy().starts_with('.')) {
-                    count += 1;
-                    let name = entry.file_name();
-                    if !items.iter().any(|item| name.to_str() == Some(&item.name)) {
-                        return true;
-                    }
-                }
-                count != items.len()
-            })
+        let dirs = self.dirs.iter().zip(&self.times);
+        let mut subdirs = self.subdirs.iter();
+        dirs.into_iter()
+            .any(|(dir, time)| self.time_of(dir) != *time)
+            || subdirs.any(|(dir, (time, _))| self.time_of(Path::new(dir)) != *time)
+    }
+
+    /// When a directory was last changed; `None` if it is not there.
+    fn time_of(&self, dir: &Path) -> Option<Time> {
+        let meta = fs::metadata(below(&self.root, &dir.to_string_lossy()));
+        meta.ok().as_ref().map(modified)
     }
 
     /// Whether there is a unit file of this name (not whether it is any good).

@@ -12,16 +12,16 @@
 //! Loading is pure looking up after the first scan ([`index`]). It is not lazy about aliases: all
 //! names a unit has are in its spec, whichever it was asked for by.
 
+mod again;
 pub mod condition;
 mod defaults;
 mod host;
 pub(crate) mod index;
 
+use again::Stamp;
 use defaults::Peek;
 use index::{Found, Index, Sub, below};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use units::directives::{Standing, own_section, standing};
 use units::facts::{Machine, UnitFacts};
@@ -70,9 +70,6 @@ fn files(spec: &UnitSpec) -> Vec<String> {
     fragment.into_iter().chain(&spec.dropins).cloned().collect()
 }
 
-/// What the files of a unit were when it was first loaded: path, time of change, size.
-type Stamp = Vec<(String, Option<(i64, i64, u64)>)>;
-
 /// Finds and reads units.
 pub struct Loader {
     settings: Settings,
@@ -97,17 +94,7 @@ impl Loader {
         }
     }
 
-    /// Forgets everything and scans anew (`daemon-reload`).
-    pub fn reset(&mut self, unit_path: &[PathBuf]) {
-        self.settings.unit_path = unit_path.to_vec();
-        self.index = Index::scan(&self.settings.root, &self.settings.unit_path);
-        self.machine = Machine::new(&self.settings.root);
-        self.peeks.clear();
-        self.ready.clear();
-        self.stamps.clear();
-    }
-
-    /// The settings; changes count from the next load on, those of the path from the next reset on.
+    /// The settings; changes count from the next load on, those of the path from the next reload on.
     pub fn settings_mut(&mut self) -> &mut Settings {
         &mut self.settings
     }
@@ -121,34 +108,6 @@ impl Loader {
             loaded.spec.tidy();
         }
         loaded
-    }
-
-    /// Whether the files of a unit are not those it was loaded from, or were changed since. False
-    /// for a unit that was not loaded since the last reset.
-    pub fn changed(&self, name: &UnitName) -> bool {
-        let resolved = self.index.resolve(name);
-        let Some(known) = self.stamps.get(&resolved.id) else {
-            return false;
-        };
-        let paths: Vec<String> = known.iter().map(|(path, _)| path.clone()).collect();
-        if self.stamp(&paths) != *known {
-            return true;
-        }
-        if !self.index.is_outdated() {
-            return false;
-        }
-        let mut fresh = Index::scan(&self.settings.root, &self.settings.unit_path);
-        let found = fresh.resolve(name);
-        let mut now: Vec<String> = match found.found {
-            Found::File(path) | Found::Masked(path) => vec![path],
-            Found::Nothing | Found::Wrong(_) => Vec::new(),
-        };
-        if found.id != resolved.id {
-            return true;
-        }
-        let names = fresh.names_of(&found.id);
-        now.extend(drop_ins(&mut fresh, &found.id, &names));
-        now != paths
     }
 
     /// The first of these conditions that does not hold, as it is written; `None` if they all do.
@@ -169,14 +128,6 @@ impl Loader {
     /// What is known of the machine the units are for.
     pub fn machine(&self) -> &Machine {
         &self.machine
-    }
-
-    fn stamp(&self, files: &[String]) -> Stamp {
-        let of = |path: &String| {
-            let meta = fs::metadata(below(&self.settings.root, path)).ok()?;
-            Some((meta.mtime(), meta.mtime_nsec(), meta.len()))
-        };
-        files.iter().map(|path| (path.clone(), of(path))).collect()
     }
 
     fn peek(&mut self, name: &UnitName) -> Peek {
@@ -221,11 +172,13 @@ impl Loader {
         if loaded.spec.load.is_loaded() {
             loaded.spec.names = self.index.names_of(&loaded.spec.id);
             self.interpret(&mut loaded, contents);
+            let id = loaded.spec.id.clone();
             self.peeks
-                .insert(loaded.spec.id.clone(), Peek::of(&loaded.spec));
+                .entry(id)
+                .or_insert_with(|| Peek::of(&loaded.spec));
         }
         if !self.stamps.contains_key(&loaded.spec.id) {
-            let stamp = self.stamp(&files(&loaded.spec));
+            let stamp = self.stamp(files(&loaded.spec));
             self.stamps.insert(loaded.spec.id.clone(), stamp);
         }
         loaded

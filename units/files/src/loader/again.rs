@@ -1,0 +1,149 @@
+//! Reading again only what changed (`daemon-reload`).
+//!
+//! A unit is read again if its file or a drop-in is another one or was changed (by device, inode,
+//! time and size), or if the directories give it other files, names or links than before. A target
+//! that comes after what it pulls in is read again, too, when something read again has other
+//! default dependencies or other targets before it. Everything else stays as it was read: what
+//! specifiers said of the machine as well, as with systemd.
+
+use super::index::{Found, Index, Sub, below};
+use super::{Loader, drop_ins};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use units::name::UnitName;
+
+/// What one file was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+    changed: (i64, i64),
+    size: u64,
+}
+
+/// What the files of a unit were when it was first loaded.
+pub(super) type Stamp = Vec<(String, Option<Identity>)>;
+
+/// Where the directories lead a unit.
+#[derive(Debug, PartialEq, Eq)]
+struct Places {
+    id: UnitName,
+    found: Found,
+    names: Vec<UnitName>,
+    dropins: Vec<String>,
+    links: Vec<String>,
+}
+
+fn places(index: &mut Index, name: &UnitName) -> Places {
+    let resolved = index.resolve(name);
+    let names = index.names_of(&resolved.id);
+    let all: Vec<&UnitName> = [&resolved.id].into_iter().chain(&names).collect();
+    let mut links = Vec::new();
+    for sub in [Sub::Wants, Sub::Requires, Sub::Upholds] {
+        let found = index.collect(&all, sub);
+        links.extend(found.into_iter().map(|(_, path)| path));
+    }
+    Places {
+        dropins: drop_ins(index, &resolved.id, &names),
+        id: resolved.id,
+        found: resolved.found,
+        names,
+        links,
+    }
+}
+
+impl Loader {
+    /// Looks at the directories and files again. Answers which of these units are to be loaded
+    /// again; all of them that were never loaded by this loader.
+    pub fn reload(&mut self, unit_path: &[PathBuf], units: &[UnitName]) -> Vec<UnitName> {
+        self.ready.clear();
+        let mut changed = self.find_changed(unit_path, units);
+        let mut order = false;
+        for name in &changed {
+            let id = self.index.resolve(name).id;
+            self.stamps.remove(&id);
+            let before = self.peeks.remove(&id);
+            let now = self.peek(name);
+            order |= before.is_none_or(|before| before != now);
+        }
+        if order {
+            let known: BTreeSet<UnitName> = changed.iter().cloned().collect();
+            let targets = units.iter().filter(|name| name.unit_type() == "target");
+            changed.extend(targets.filter(|name| !known.contains(*name)).cloned());
+        }
+        changed
+    }
+
+    /// A unit is not loaded any more: what it is at its next load is what it is compared with.
+    pub fn forget(&mut self, name: &UnitName) {
+        let id = self.index.resolve(name).id;
+        self.stamps.remove(&id);
+        self.peeks.remove(&id);
+    }
+
+    fn find_changed(&mut self, unit_path: &[PathBuf], units: &[UnitName]) -> Vec<UnitName> {
+        let stale = unit_path != self.settings.unit_path || self.index.is_outdated();
+        let mut before = None;
+        if stale {
+            self.settings.unit_path = unit_path.to_vec();
+            let fresh = Index::scan(&self.settings.root, &self.settings.unit_path);
+            before = Some(std::mem::replace(&mut self.index, fresh));
+        }
+        let mut changed = Vec::new();
+        for name in units {
+            let moved = match &mut before {
+                Some(before) => places(before, name) != places(&mut self.index, name),
+                None => false,
+            };
+            if moved || self.was_edited(name) {
+                changed.push(name.clone());
+            }
+        }
+        changed
+    }
+
+    /// Whether the files a unit was read from are not what they were; also if it never was read.
+    fn was_edited(&self, name: &UnitName) -> bool {
+        let id = self.index.resolve(name).id;
+        let Some(known) = self.stamps.get(&id) else {
+            return true;
+        };
+        known.iter().any(|(path, was)| self.identity(path) != *was)
+    }
+
+    /// Whether a unit would be another one if it were read now. False for one that was not loaded.
+    pub fn changed(&mut self, name: &UnitName) -> bool {
+        let id = self.index.resolve(name).id;
+        if !self.stamps.contains_key(&id) {
+            return false;
+        }
+        if self.was_edited(name) {
+            return true;
+        }
+        if !self.index.is_outdated() {
+            return false;
+        }
+        let mut fresh = Index::scan(&self.settings.root, &self.settings.unit_path);
+        places(&mut fresh, name) != places(&mut self.index, name)
+    }
+
+    fn identity(&self, path: &str) -> Option<Identity> {
+        let meta = fs::metadata(below(&self.settings.root, path)).ok()?;
+        Some(Identity {
+            device: meta.dev(),
+            inode: meta.ino(),
+            changed: (meta.mtime(), meta.mtime_nsec()),
+            size: meta.len(),
+        })
+    }
+
+    pub(super) fn stamp(&self, files: Vec<String>) -> Stamp {
+        let of = |path: String| {
+            let identity = self.identity(&path);
+            (path, identity)
+        };
+        files.into_iter().map(of).collect()
+    }
+}
