@@ -15,6 +15,7 @@
 //! | `DefaultEnvironment=` | none | Variables every service gets |
 //! | `UnitPath=` | see [`DEFAULT_UNIT_PATH`] | Directories searched for units, first come first served |
 //! | `GeneratorPath=` | see [`DEFAULT_GENERATOR_PATH`] | Directories of generators, first come first served |
+//! | `BuiltinGenerators=` | `getty sysv` | Generators that are built in and run; empty: none |
 //! | `ShowStatus=` | unless `quiet` | Lines on the console |
 //! | `LogLevel=` | `info` | Messages less urgent than this are not logged |
 //! | `ShutdownTimeoutSec=` | 10 min | After this init ends the machine without us |
@@ -49,6 +50,9 @@ pub const DEFAULT_GENERATOR_PATH: [&str; 4] = [
     "/usr/lib/sysmaster/system-generators",
 ];
 
+/// The generators that are built in.
+pub const BUILTIN_GENERATORS: [&str; 2] = ["getty", "sysv"];
+
 /// Directories of the settings, the weakest first.
 const DIRECTORIES: [&str; 3] = ["/usr/lib/sysmaster", "/run/sysmaster", "/etc/sysmaster"];
 
@@ -76,6 +80,8 @@ pub struct Config {
     pub unit_path: Vec<PathBuf>,
     /// `GeneratorPath=`.
     pub generator_path: Vec<PathBuf>,
+    /// `BuiltinGenerators=`, by their names.
+    pub builtin_generators: Vec<String>,
     /// `ShowStatus=`; `None`: unless the kernel's command line says `quiet`.
     pub show_status: Option<bool>,
     /// `LogLevel=`, 0 to 7.
@@ -100,6 +106,7 @@ impl Default for Config {
             environment: Vec::new(),
             unit_path: DEFAULT_UNIT_PATH.iter().map(PathBuf::from).collect(),
             generator_path: DEFAULT_GENERATOR_PATH.iter().map(PathBuf::from).collect(),
+            builtin_generators: BUILTIN_GENERATORS.map(str::to_owned).into(),
             show_status: None,
             log_level: 6,
             shutdown_timeout: 600_000_000,
@@ -199,6 +206,7 @@ impl Config {
             "UnitPath" => self.unit_path = paths(text)?,
             "GeneratorPath" if text.is_empty() => self.generator_path.clear(),
             "GeneratorPath" => self.generator_path = paths(text)?,
+            "BuiltinGenerators" => self.builtin_generators = builtin(text)?,
             "ShowStatus" => self.show_status = Some(boolean(text)?),
             "LogLevel" => self.log_level = log_level(text)?,
             "ShutdownTimeoutSec" => {
@@ -286,6 +294,17 @@ fn paths(text: &str) -> Result<Vec<PathBuf>, String> {
             path.display()
         )),
         None => Ok(paths),
+    }
+}
+
+fn builtin(text: &str) -> Result<Vec<String>, String> {
+    let names: Vec<&str> = text.split_whitespace().collect();
+    match names.iter().find(|name| !BUILTIN_GENERATORS.contains(name)) {
+        Some(name) => Err(format!(
+            "found {name}, expected some of {}",
+            BUILTIN_GENERATORS.join(", ")
+        )),
+        None => Ok(names.into_iter().map(str::to_owned).collect()),
     }
 }
 

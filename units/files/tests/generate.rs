@@ -233,6 +233,12 @@ fn init_scripts_become_units() {
     assert_eq!(tree.description("www.service"), "LSB: A web server");
     assert!(tree.there("generator.late/multi-user.target.wants/web.service"));
     assert!(!tree.there("generator.late/native.service"));
+    tree.write(
+        "etc/sysmaster/system.conf",
+        "[Manager]\nBuiltinGenerators=getty\n",
+    );
+    tree.generate(&[]);
+    assert!(!tree.there("generator.late/web.service"));
 }
 
 #[test]

@@ -14,7 +14,7 @@
 //! `SYSTEMD_FIRST_BOOT`, `SYSTEMD_ARCHITECTURE` and, on a virtual machine or in a container,
 //! `SYSTEMD_VIRTUALIZATION`. Unlike systemd's it is not kept in a sandbox.
 //!
-//! Built in are [`getty`] and [`sysv`]. At the first boot presets are applied here as well.
+//! Built in are [`getty`] and [`sysv`]; `BuiltinGenerators=` switches them off. At the first boot presets are applied here as well.
 
 mod external;
 pub mod getty;
@@ -67,8 +67,9 @@ pub struct Circumstances<'a> {
 /// Whether there is anything to generate, or was before. Costs a few lookups of names.
 pub fn has_work(about: &Circumstances<'_>, index: &dyn Fn(&str) -> bool) -> bool {
     let (root, config) = (about.root, about.config);
-    getty::has_work(about.command_line, index)
-        || sysv::has_work(root)
+    let on = |name: &str| config.builtin_generators.iter().any(|on| on == name);
+    on("getty") && getty::has_work(about.command_line, index)
+        || on("sysv") && sysv::has_work(root)
         || !external::find(root, &config.generator_path).is_empty()
         || GENERATED.iter().any(|dir| below(root, dir).exists())
 }
@@ -113,8 +114,13 @@ pub fn run(root: &Path, command_line: &str, first: bool) -> Vec<String> {
     // What exists without generators: they neither see nor hide what they made themselves.
     let index = Index::scan(root, &config.unit_path);
     let has = |name: &str| units::name::UnitName::new(name).is_ok_and(|name| index.has(&name));
-    let mut items = getty::items(command_line, &has, &|name| index.path_of(name));
-    items.extend(sysv::items(root, &has));
+    let mut items = Vec::new();
+    for name in &config.builtin_generators {
+        items.extend(match name.as_str() {
+            "getty" => getty::items(command_line, &has, &|name| index.path_of(name)),
+            _ => sysv::items(root, &has),
+        });
+    }
     for item in items {
         if let Err(error) = item.write(root) {
             said.push(error.to_string());
