@@ -13,7 +13,9 @@ type Program = fn(Vec<OsString>) -> i32;
 
 fn program(name: &str) -> Option<Program> {
     match name {
-        "sysmaster" => Some(|arguments| sysmaster::main_with(arguments, inside)),
+        "sysmaster" | "sysmaster-generate" => {
+            Some(|arguments| sysmaster::main_with(arguments, inside))
+        }
         "sctl" => Some(sctl::main),
         "service" | "sysmaster-service" => Some(|_| unit_service::main()),
         "socket" | "sysmaster-socket" => Some(|_| unit_socket::main()),

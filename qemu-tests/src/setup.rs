@@ -145,7 +145,9 @@ impl Setup {
         );
         self.file(
             "etc/sysmaster/system.conf",
-            "[Manager]\nUnitPath=/etc/sysmaster/system /run/sysmaster/system\n",
+            // The host's init scripts are none of the machine's.
+            "[Manager]\nUnitPath=/etc/sysmaster/system /run/sysmaster/system\n\
+             BuiltinGenerators=\n",
         );
         for (name, text) in TARGETS {
             self.unit(name, text);

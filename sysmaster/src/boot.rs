@@ -96,7 +96,7 @@ fn kind_of(ending: Ending) -> ShutdownKind {
 
 impl Manager {
     /// Starts the boot, or goes on with it.
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn go_on_booting(&mut self) {
         let (flags_set, shutdown) = match &self.init {
             Some(init) => (init.hello().flags, init.hello().shutdown),
             None => (0, None),
@@ -238,6 +238,7 @@ impl Manager {
         let now = clock::now();
         self.boot.record.finished = now;
         self.store_boot();
+        unit_files::first_boot::over(&self.root);
         let (up, failed) = self
             .engine
             .units()
@@ -326,7 +327,7 @@ impl Manager {
             libc::SIGTERM => self.leaving = true,
             libc::SIGPWR => self.start_by_signal("sigpwr.target", JobMode::Replace),
             libc::SIGWINCH => self.start_by_signal("kbrequest.target", JobMode::Replace),
-            libc::SIGHUP => self.reload(),
+            libc::SIGHUP => self.regenerate_and_reload(),
             libc::SIGUSR1 => self.shut_down(ShutdownKind::Halt, false),
             libc::SIGUSR2 => self.shut_down(ShutdownKind::PowerOff, false),
             _ => match signal.wrapping_sub(RTMIN) {
@@ -354,7 +355,7 @@ impl Manager {
     pub(crate) fn on_own_signal(&mut self, signal: i32) {
         match signal {
             libc::SIGTERM => self.leaving = true,
-            libc::SIGHUP => self.reload(),
+            libc::SIGHUP => self.regenerate_and_reload(),
             _ => {}
         }
     }

@@ -36,6 +36,8 @@ pub enum Answer {
     },
     /// These frames, one after the other.
     Frames(std::vec::IntoIter<Reply>),
+    /// The files are being read again, as soon as the generators are done.
+    Reload,
     /// Jobs have been queued and their end is awaited.
     Jobs(Awaited),
 }

@@ -39,6 +39,7 @@
 //! | [`load`], [`effects`] | units into the engine; decisions out of it |
 //! | [`triggers`] | units that start others, and the descriptors they hand on |
 //! | [`server`], [`client`], [`requests`], [`answers`] | control and public socket |
+//! | [`generate`] | what runs before units are loaded |
 //! | [`console`], [`log`] | what people see |
 
 pub mod answers;
@@ -52,6 +53,7 @@ mod ending;
 pub mod exits;
 pub mod explain;
 pub mod fault;
+pub mod generate;
 pub mod helpers;
 pub mod init_link;
 pub mod inside;
@@ -68,7 +70,7 @@ mod start;
 mod tests;
 pub(crate) mod triggers;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 /// This build, for the greetings of all channels.
 pub const BUILD: &str = concat!("sysmaster ", env!("CARGO_PKG_VERSION"));
@@ -82,6 +84,10 @@ pub fn main(arguments: Vec<OsString>) -> i32 {
 /// The same for an executable that contains helpers, which run inside the manager where
 /// `Helpers=in-process` is set.
 pub fn main_with(arguments: Vec<OsString>, builtin: inside::Builtin) -> i32 {
+    let name = arguments.first().map(std::path::Path::new);
+    if name.and_then(|name| name.file_name()) == Some(OsStr::new(unit_files::generate::PROGRAM)) {
+        return unit_files::generate::main(arguments);
+    }
     let arguments: Vec<String> = arguments
         .into_iter()
         .skip(1)

@@ -163,6 +163,7 @@ impl Manager {
             let index = self.helpers.by_pid(proc);
             self.inside_exited(exit);
             let _ = process::reap(proc.pid);
+            self.generator_exited(proc.pid, exit.status);
             if let Some(index) = index {
                 self.helper_died(index, exit.status);
             }

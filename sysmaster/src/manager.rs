@@ -8,6 +8,7 @@
 use crate::boot::Boot;
 use crate::console::Console;
 use crate::exits::Ledger;
+use crate::generate::Generation;
 use crate::helpers::Table;
 use crate::init_link::InitLink;
 use crate::inside::Inside;
@@ -152,6 +153,12 @@ pub struct Manager {
     pub(crate) log: Log,
     pub(crate) boot: Boot,
     pub(crate) units: Infos,
+    /// The generators' process, while it runs.
+    pub(crate) generating: Option<Generation>,
+    /// What the kernel was called with; empty in a container.
+    pub(crate) kernel_line: String,
+    /// The program that generates.
+    pub(crate) generator: PathBuf,
     /// For the engine, in order.
     pub(crate) inputs: VecDeque<Input>,
     /// Watches asked for in this turn.
@@ -233,6 +240,7 @@ impl Manager {
         self.check_fresh_watches();
         let now = clock::now();
         self.helpers_due(now);
+        self.generation_due(now);
         if self.engine.next_deadline().is_some_and(|due| due <= now) {
             self.inputs.push_back(Input::Tick);
         }
@@ -271,6 +279,7 @@ impl Manager {
             self.inside.deadline(),
             self.console.deadline(),
             self.server.deadline(),
+            self.generation_deadline(),
         ]
         .into_iter()
         .flatten()

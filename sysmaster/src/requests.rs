@@ -108,8 +108,8 @@ impl Manager {
             Request::Kill { unit, whom, signal } => self.kill(serial, &unit, whom, signal)?,
             Request::ResetFailed { units } => self.reset_failed(serial, &units)?,
             Request::Reload => {
-                self.reload();
-                self.say(serial, Vec::new());
+                self.regenerate_and_reload();
+                self.begin_answer(serial, Answer::Reload);
             }
             Request::Reexec => {
                 self.leaving = true;
@@ -142,6 +142,7 @@ impl Manager {
         let mut answer = std::mem::take(&mut client.answer);
         let done = match &mut answer {
             Answer::Idle => return,
+            Answer::Reload => self.generating.is_none(),
             Answer::Frames(frames) => loop {
                 if client.waiting() >= LOW_WATER {
                     break false;

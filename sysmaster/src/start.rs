@@ -34,6 +34,8 @@ pub(crate) struct Places {
     pub helpers: PathBuf,
     /// Unit files and settings are looked for below it.
     pub root: PathBuf,
+    /// What generates units: an executable that does so when it is called by that name.
+    pub generator: PathBuf,
     /// Helpers this executable contains.
     pub builtin: Builtin,
     /// Whether there is a console and a kernel's log to write to.
@@ -47,6 +49,8 @@ impl Places {
             builtin,
             run: "/run/sysmaster".into(),
             helpers: HELPERS.into(),
+            // Ourselves, as we are and not as we may be installed by now.
+            generator: "/proc/self/exe".into(),
             root: "/".into(),
             speak: true,
         }
@@ -121,6 +125,9 @@ impl Manager {
             }),
             loader: Loader::new(loader_settings(&config, &places.root)),
             command_line,
+            generating: None,
+            kernel_line: line,
+            generator: places.generator.clone(),
             persist,
             poller,
             init: Some(init),

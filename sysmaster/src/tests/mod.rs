@@ -62,6 +62,7 @@ impl World {
         let places = Places {
             run: root.join("run"),
             helpers: root.join("helpers"),
+            generator: root.join("generate"),
             root: root.clone(),
             builtin: |_| None,
             speak: false,

@@ -43,6 +43,12 @@ pub fn is_known(section: &str, key: &str) -> bool {
     standing(section, key) == Standing::Known
 }
 
+/// Every key systemd knows in a section, conditions apart; none if it has no such section.
+pub fn names(section: &str) -> impl Iterator<Item = &'static str> {
+    let groups = groups(section).unwrap_or_default();
+    groups.iter().flat_map(|group| group.split(' '))
+}
+
 /// The section of a unit type that is systemd's own; `None` for targets, devices and the types it
 /// does not have.
 pub fn own_section(unit_type: &str) -> Option<&'static str> {

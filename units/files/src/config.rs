@@ -14,6 +14,8 @@
 //! | `DefaultStartLimitIntervalSec=`, `DefaultStartLimitBurst=` | 10 s, 5 | The same |
 //! | `DefaultEnvironment=` | none | Variables every service gets |
 //! | `UnitPath=` | see [`DEFAULT_UNIT_PATH`] | Directories searched for units, first come first served |
+//! | `GeneratorPath=` | see [`DEFAULT_GENERATOR_PATH`] | Directories of generators, first come first served |
+//! | `BuiltinGenerators=` | `getty sysv` | Generators that are built in and run; empty: none |
 //! | `ShowStatus=` | unless `quiet` | Lines on the console |
 //! | `LogLevel=` | `info` | Messages less urgent than this are not logged |
 //! | `ShutdownTimeoutSec=` | 10 min | After this init ends the machine without us |
@@ -38,6 +40,18 @@ pub const DEFAULT_UNIT_PATH: [&str; 8] = [
     "/usr/local/lib/systemd/system",
     "/usr/lib/systemd/system",
 ];
+
+/// Where generators are looked for when `GeneratorPath=` says nothing. systemd's are not run unless
+/// their directory is named: what most of them make is built in here or not wanted on a board.
+pub const DEFAULT_GENERATOR_PATH: [&str; 4] = [
+    "/run/sysmaster/system-generators",
+    "/etc/sysmaster/system-generators",
+    "/usr/local/lib/sysmaster/system-generators",
+    "/usr/lib/sysmaster/system-generators",
+];
+
+/// The generators that are built in.
+pub const BUILTIN_GENERATORS: [&str; 2] = ["getty", "sysv"];
 
 /// Directories of the settings, the weakest first.
 const DIRECTORIES: [&str; 3] = ["/usr/lib/sysmaster", "/run/sysmaster", "/etc/sysmaster"];
@@ -64,6 +78,10 @@ pub struct Config {
     pub environment: Vec<String>,
     /// `UnitPath=`.
     pub unit_path: Vec<PathBuf>,
+    /// `GeneratorPath=`.
+    pub generator_path: Vec<PathBuf>,
+    /// `BuiltinGenerators=`, by their names.
+    pub builtin_generators: Vec<String>,
     /// `ShowStatus=`; `None`: unless the kernel's command line says `quiet`.
     pub show_status: Option<bool>,
     /// `LogLevel=`, 0 to 7.
@@ -87,6 +105,8 @@ impl Default for Config {
             start_limit_burst: 5,
             environment: Vec::new(),
             unit_path: DEFAULT_UNIT_PATH.iter().map(PathBuf::from).collect(),
+            generator_path: DEFAULT_GENERATOR_PATH.iter().map(PathBuf::from).collect(),
+            builtin_generators: BUILTIN_GENERATORS.map(str::to_owned).into(),
             show_status: None,
             log_level: 6,
             shutdown_timeout: 600_000_000,
@@ -184,6 +204,9 @@ impl Config {
             "DefaultEnvironment" => self.environment.extend(environment(text)?),
             "UnitPath" if text.is_empty() => self.unit_path.clear(),
             "UnitPath" => self.unit_path = paths(text)?,
+            "GeneratorPath" if text.is_empty() => self.generator_path.clear(),
+            "GeneratorPath" => self.generator_path = paths(text)?,
+            "BuiltinGenerators" => self.builtin_generators = builtin(text)?,
             "ShowStatus" => self.show_status = Some(boolean(text)?),
             "LogLevel" => self.log_level = log_level(text)?,
             "ShutdownTimeoutSec" => {
@@ -271,6 +294,17 @@ fn paths(text: &str) -> Result<Vec<PathBuf>, String> {
             path.display()
         )),
         None => Ok(paths),
+    }
+}
+
+fn builtin(text: &str) -> Result<Vec<String>, String> {
+    let names: Vec<&str> = text.split_whitespace().collect();
+    match names.iter().find(|name| !BUILTIN_GENERATORS.contains(name)) {
+        Some(name) => Err(format!(
+            "found {name}, expected some of {}",
+            BUILTIN_GENERATORS.join(", ")
+        )),
+        None => Ok(names.into_iter().map(str::to_owned).collect()),
     }
 }
 

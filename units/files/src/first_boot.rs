@@ -52,6 +52,11 @@ pub fn has_work(root: &Path, unit_path: &[PathBuf]) -> bool {
     Id::read(root) == Id::Uninitialized || Installer::new(root, unit_path).has_presets()
 }
 
+/// The boot is done: from now on nothing is a first time.
+pub fn over(root: &Path) {
+    let _ = fs::remove_file(root.join(FLAG));
+}
+
 /// Does what a first boot is for. Returns what was done and what could not be, as sentences.
 pub fn complete(root: &Path, unit_path: &[PathBuf]) -> Vec<String> {
     if crate::loader::is_read_only(&below(root, "/etc")) {

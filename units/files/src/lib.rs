@@ -2,6 +2,7 @@
 //!
 //! * [`config`]: the manager's settings.
 //! * [`loader`]: from a name to a unit: its file, drop-ins, links and what its type implies.
+//! * [`generate`]: generators, built in and others.
 //! * [`install`]: enabling, masking, presets: links in the configuration directory.
 //! * [`first_boot`]: whether an installation boots for the first time, and what is done then.
 //!
@@ -11,5 +12,6 @@
 
 pub mod config;
 pub mod first_boot;
+pub mod generate;
 pub mod install;
 pub mod loader;

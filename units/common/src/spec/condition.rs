@@ -98,6 +98,11 @@ impl ConditionKind {
         KINDS.get(at).map(|(_, kind)| *kind)
     }
 
+    /// The names of all kinds, sorted.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        KINDS.iter().map(|(name, _)| *name)
+    }
+
     /// Its name.
     pub fn as_str(self) -> &'static str {
         KINDS.get(self as usize).map_or("", |(name, _)| name)

@@ -492,6 +492,14 @@ impl Index {
         matches!(self.resolve(name).found, Found::File(_))
     }
 
+    /// Where a unit's file is.
+    pub fn path_of(&self, name: &str) -> Option<String> {
+        match self.resolve(&UnitName::new(name).ok()?).found {
+            Found::File(path) => Some(path),
+            _ => None,
+        }
+    }
+
     /// Every name in the unit path that is a unit's.
     pub fn unit_names(&self) -> BTreeSet<UnitName> {
         self.items

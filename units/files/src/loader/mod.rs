@@ -120,6 +120,11 @@ impl Loader {
         .failed(conditions)
     }
 
+    /// Whether there is a unit file of this name, as far as the last scan saw.
+    pub fn has(&self, name: &str) -> bool {
+        UnitName::new(name).is_ok_and(|name| self.index.has(&name))
+    }
+
     /// Every name in the unit path that is a unit's, sorted.
     pub fn unit_names(&self) -> BTreeSet<UnitName> {
         self.index.unit_names()
@@ -411,6 +416,16 @@ fn unit_in(
         )));
     }
     Ok(Some(unit))
+}
+
+/// What this machine is if it is not a real one: `vm:` or `container:`, and systemd's name for it.
+pub(crate) fn virtualization() -> Option<String> {
+    let (kind, name) = host::virtualization()?;
+    let kind = match kind {
+        host::VirtKind::Machine => "vm:",
+        host::VirtKind::Container => "container:",
+    };
+    Some([kind, name].concat())
 }
 
 /// Whether the file system a path lies on is read-only.
