@@ -226,6 +226,10 @@ impl Manager {
         wait: bool,
     ) -> Result<(), Refusal> {
         check_count(units)?;
+        if verb != JobVerb::Stop && !self.has_room() {
+            let text = "the state store is full: nothing new is started; stop something first";
+            return Err((ErrorKind::Busy, text.into()));
+        }
         let names = units
             .iter()
             .map(|unit| unit_name(unit))
