@@ -21,16 +21,13 @@ impl Manager {
                 self.stored(stored);
             }
             Effect::ForgetUnit { unit } => {
-                let stored = self.persist.forget_unit(unit.as_str());
-                self.stored(stored);
+                self.persist.forget_unit(unit.as_str());
             }
             Effect::ForgetJob { job } => {
-                let stored = self.persist.forget_job(job);
-                self.stored(stored);
+                self.persist.forget_job(job);
             }
             Effect::ForgetAtomic { transaction } => {
-                let stored = self.persist.forget_atomic(transaction);
-                self.stored(stored);
+                self.persist.forget_atomic(transaction);
             }
             Effect::Command {
                 unit,
@@ -95,18 +92,6 @@ impl Manager {
                 let name = unit.and_then(|unit| self.name_of(unit)).unwrap_or_default();
                 self.log(level, &name, &text);
             }
-        }
-    }
-
-    /// The store refuses when there is no memory left. The machine goes on, but what was decided
-    /// since is lost if the manager dies now: people must know.
-    pub(crate) fn stored(&mut self, result: std::io::Result<()>) {
-        if let Err(error) = result {
-            self.log(
-                2,
-                "",
-                &format!("the state store takes no more records: {error}"),
-            );
         }
     }
 

@@ -140,7 +140,7 @@ impl Manager {
         if !done.boot || self.engine.units().next().is_some() {
             self.reload();
         } else {
-            self.loader.reset(&self.config.search_path());
+            self.loader.reload(&self.config.search_path(), &[]);
         }
         if !done.boot {
             return;

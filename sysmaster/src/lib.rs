@@ -33,6 +33,7 @@
 //! |---|---|
 //! | [`manager`] | state and loop |
 //! | [`persist`], [`boot`] | state store; boot and shutdown |
+//! | [`salvage`] | a store that is damaged, lost or full |
 //! | [`init_link`], [`relay`], [`exits`] | the channel to init and what comes over it |
 //! | [`helpers`], [`lifecycle`], [`contact`], [`backoff`] | the helpers: table, processes, talk, pauses |
 //! | [`inside`] | helpers that are no processes |
@@ -64,6 +65,7 @@ pub mod manager;
 pub mod persist;
 pub mod relay;
 pub mod requests;
+pub(crate) mod salvage;
 pub mod server;
 mod start;
 #[cfg(test)]

@@ -247,7 +247,7 @@ impl Manager {
         }
         // A unit we do not know is one whose record is lost: it is taken up as it is.
         if self.engine.find(&name).is_none() {
-            self.load_unit(&name);
+            self.load_for(&name);
         }
         let Some(unit) = self.engine.find(&name).map(|view| view.id) else {
             return;

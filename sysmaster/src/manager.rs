@@ -169,6 +169,8 @@ pub struct Manager {
     pub(crate) more_from_init: bool,
     /// Helpers that are not processes.
     pub(crate) inside: Inside,
+    /// The state store took no record when last asked.
+    pub(crate) store_full: bool,
     /// Listening descriptors of units for others.
     pub(crate) offers: crate::triggers::Offers,
     /// Where our sockets are.

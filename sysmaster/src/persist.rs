@@ -6,8 +6,8 @@
 //! its own, takes up the helpers that were recorded, loads the files of the units named, and asks
 //! the helpers what is true now.
 //!
-//! A record that cannot be decoded (a later version's, or damaged) is passed over and counted: the
-//! unit is then what its helper says it is.
+//! A record that cannot be decoded is removed and counted, one of another version passed over: the
+//! unit is then what its helper says it is. See [`crate::salvage`].
 
 use crate::boot::BootRecord;
 use engine::api::{JobId, Record};
@@ -16,6 +16,7 @@ use platform::memory::Memory;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::Path;
+use units::name::UnitName;
 use units::state::ProcId;
 use units::store::{Store, StoreError};
 use units::wire::helper::Sockets;
@@ -68,6 +69,10 @@ pub struct Recovered {
     pub boot: Option<BootRecord>,
     /// Records that could not be read, and damaged places in the store.
     pub unreadable: usize,
+    /// Units that run, or may, although nothing is recorded of them.
+    pub adopted: Vec<UnitName>,
+    /// Records of another version than ours.
+    pub foreign: usize,
 }
 
 /// The store and what is written to it.
@@ -115,12 +120,17 @@ impl Persist {
     }
 
     /// Reads everything.
-    pub fn recover(&self) -> Recovered {
+    pub fn recover(&mut self) -> Recovered {
+        let mut bad = Vec::new();
         let mut found = Recovered {
             unreadable: self.damaged,
             ..Recovered::default()
         };
         for entry in self.store.records() {
+            if entry.version != PAYLOAD {
+                found.foreign += 1;
+                continue;
+            }
             // Fields are appended. Those an earlier version did not write read as zeros: none, empty.
             let mut bytes = entry.payload.clone();
             bytes.extend_from_slice(&[0; APPENDED]);
@@ -136,7 +146,13 @@ impl Persist {
                 kind::BOOT => postcard::from_bytes(bytes).map(|record| found.boot = Some(record)),
                 _ => Ok(()),
             };
-            found.unreadable += usize::from(read.is_err());
+            if read.is_err() {
+                bad.push((entry.kind, entry.key));
+            }
+        }
+        found.unreadable += bad.len();
+        for (kind, key) in bad {
+            self.store.delete(kind, key);
         }
         found
     }
@@ -161,21 +177,26 @@ impl Persist {
     }
 
     /// Removes a unit's record.
-    pub fn forget_unit(&mut self, name: &str) -> io::Result<()> {
+    pub fn forget_unit(&mut self, name: &str) {
         self.store.delete(kind::UNIT, hash(name));
-        Ok(())
     }
 
     /// Removes a job's record.
-    pub fn forget_job(&mut self, job: JobId) -> io::Result<()> {
+    pub fn forget_job(&mut self, job: JobId) {
         self.store.delete(kind::JOB, u64::from(job.0));
-        Ok(())
+    }
+
+    /// Whether a transaction of some size would find room.
+    pub fn has_room(&mut self) -> io::Result<()> {
+        const PROBE: u16 = u16::MAX;
+        let probed = self.put(PROBE, 0, &[0; 4096]);
+        self.store.delete(PROBE, 0);
+        probed
     }
 
     /// Removes an atomic start's record.
-    pub fn forget_atomic(&mut self, transaction: u32) -> io::Result<()> {
+    pub fn forget_atomic(&mut self, transaction: u32) {
         self.store.delete(kind::ATOMIC, u64::from(transaction));
-        Ok(())
     }
 
     /// Stores which process is the helper of a type.
@@ -241,7 +262,7 @@ mod tests {
         };
         persist.record(&job(1)).unwrap();
         persist.record(&job(2)).unwrap();
-        persist.forget_job(JobId(1)).unwrap();
+        persist.forget_job(JobId(1));
         persist
             .record(&Record::Engine(EngineRecord {
                 last_job: 2,

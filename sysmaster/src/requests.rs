@@ -251,6 +251,7 @@ impl Manager {
         mode: JobMode,
         wait: bool,
     ) -> Result<(), Refusal> {
+        self.room_for(verb)?;
         let names = self.load_named(units)?;
         let mut tickets = Vec::new();
         for name in &names {
@@ -268,6 +269,15 @@ impl Manager {
         }
         self.pump();
         Ok(())
+    }
+
+    /// Stopping is always possible: it makes room.
+    fn room_for(&mut self, verb: JobVerb) -> Result<(), Refusal> {
+        if verb == JobVerb::Stop || self.has_room() {
+            return Ok(());
+        }
+        let text = "the state store is full: nothing new is started; stop something first";
+        Err((ErrorKind::Busy, text.into()))
     }
 
     /// The units a client names, with what their start may need loaded.
@@ -299,6 +309,7 @@ impl Manager {
         mode: JobMode,
         wait: bool,
     ) -> Result<(), Refusal> {
+        self.room_for(JobVerb::Start)?;
         let names = self.load_named(units)?;
         let ticket = self.server.ticket(serial);
         self.await_jobs(serial, vec![(ticket, units.join(" "))], wait);

@@ -102,7 +102,7 @@ impl Manager {
         make_directories(&places.run);
         let config = Config::read(&places.root);
         let mut log = Log::open(config.log_level, places.speak);
-        let persist = open_store(&mut init, &places.run, &mut log)?;
+        let mut persist = open_store(&mut init, &places.run, &mut log)?;
         let listeners = open_listeners(&mut init, &places.run, &mut log);
         let recovered = persist.recover();
         let hello = *init.hello();
@@ -144,6 +144,7 @@ impl Manager {
             fresh_watches: Vec::new(),
             more_from_init: false,
             offers: BTreeMap::new(),
+            store_full: false,
             inside: Inside::new(places.builtin),
             run_dir: places.run.clone(),
             helper_dir: places.helpers.clone(),
@@ -185,14 +186,9 @@ impl Manager {
     }
 
     /// Takes up what an earlier manager of this boot left.
-    fn recover(&mut self, found: Recovered) {
-        if found.unreadable > 0 {
-            let text = format!(
-                "{} records of the state store cannot be read: what they said is asked of the \
-                 helpers",
-                found.unreadable
-            );
-            self.log(3, "", &text);
+    fn recover(&mut self, mut found: Recovered) {
+        if !self.salvage(&mut found) {
+            return;
         }
         let Some(record) = found.boot else { return };
         self.boot.record = record;
@@ -203,6 +199,9 @@ impl Manager {
         let offers = found.offers.into_iter();
         self.offers = offers.map(|offer| (offer.from.clone(), offer)).collect();
         self.engine.restore(found.records);
+        for name in found.adopted {
+            self.load_for(&name);
+        }
         for name in self.engine.restored() {
             // One that was recorded may have pulled this one in.
             if self

@@ -148,9 +148,11 @@ impl Manager {
         }
     }
 
-    /// What is offered to a unit, for its `Load`.
+    /// What is offered to a unit, for its `Load`; and what it offers itself, in case its helper has
+    /// lost its journal.
     pub(crate) fn offers_to(&self, unit: &str) -> Vec<ToHelper> {
-        let offers = self.offers.values().filter(|sockets| sockets.to == unit);
+        let concerns = |sockets: &&Sockets| sockets.to == unit || sockets.from == unit;
+        let offers = self.offers.values().filter(concerns);
         offers.cloned().map(ToHelper::Sockets).collect()
     }
 }

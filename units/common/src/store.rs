@@ -154,6 +154,11 @@ impl Store {
             Some((start, length, used)) => {
                 (store.start, store.length, store.used) = (start, length, used);
                 found.damaged = store.read_log();
+                if found.damaged > 0 {
+                    // Written anew without what is damaged, so that it is found once. If there is no
+                    // room for that, it is found again.
+                    let _ = store.compact(0);
+                }
             }
             None => {
                 found.reset = load(store.memory.words(), AT_MAGIC) != 0;

@@ -13,7 +13,8 @@
 //!
 //! Time-outs are points in time and stay as they were; a watchdog begins anew.
 
-use crate::helper::{RECORD_RUN, Services};
+use crate::effects::guess;
+use crate::helper::{RECORD_RUN, RECORD_VERSION, Services};
 use crate::machine::Event;
 use crate::policy::{Kind, Step};
 use crate::run::{At, Awaited, Role, Run, State};
@@ -22,8 +23,19 @@ use crate::spawn::{self, step_number};
 use platform::{clock, process};
 use units::journal::{SlotId, SlotState};
 use units::runtime::Context;
-use units::state::{Exit, Micros, ProcId};
+use units::state::{Exit, Invocation, Micros, ProcId};
 use units::wire::helper::FromHelper;
+
+/// The invocation a process was started under, as its environment says.
+fn invocation_of(proc: ProcId) -> Option<Invocation> {
+    const LONGEST: usize = 128 << 10;
+    let path = format!("/proc/{}/environ", proc.pid);
+    let bytes = platform::files::read_file(std::path::Path::new(&path), LONGEST).ok()?;
+    let mut entries = bytes.split(|byte| *byte == 0);
+    let value = entries.find_map(|entry| entry.strip_prefix(b"INVOCATION_ID="))?;
+    let number = u128::from_str_radix(std::str::from_utf8(value).ok()?, 16).ok()?;
+    Some(Invocation(number))
+}
 
 /// How long the report of an exit that we know has happened may take. Init repeats what is not
 /// acknowledged and holds it for a new manager, so only a discarded one never comes.
@@ -32,16 +44,26 @@ const PATIENCE: Micros = 5_000_000;
 impl Services {
     /// Takes over what the journal holds. To be called once, when all units are loaded.
     pub(crate) fn take_over(&mut self, ctx: &mut Context<'_>) {
+        let mut foreign = 0;
         let records: Vec<Run> = ctx
             .journal
             .records
             .records_of(RECORD_RUN)
             .filter_map(|record| {
+                if record.version != RECORD_VERSION {
+                    foreign += 1;
+                    return None;
+                }
                 let (run, _) = postcard::take_from_bytes::<Run>(&record.payload).ok()?;
                 // The key is a hash: the name in the record is what counts.
                 (crate::helper::key(&run.unit) == record.key).then_some(run)
             })
             .collect();
+        if foreign > 0 {
+            let text =
+                format!("{foreign} records of the journal are of another version: passed over");
+            ctx.log(4, "", text);
+        }
         let slots = ctx.journal.slots.in_use();
         let mut numbers = Vec::with_capacity(records.len());
         for run in records {
@@ -56,6 +78,55 @@ impl Services {
             self.adopt_one(ctx, at, &slots);
         }
         self.release_rest(ctx, &slots);
+        self.adopt_strangers(ctx);
+    }
+
+    /// Units of which the journal says nothing and whose control group has processes: their records
+    /// were lost. What runs is theirs, and is adopted as it is. (Without control groups nobody could
+    /// tell whose it is.)
+    fn adopt_strangers(&mut self, ctx: &mut Context<'_>) {
+        let root = self.shared.root.clone();
+        let Some(root) = root.as_deref() else { return };
+        for at in self.numbers() {
+            let Some(service) = self.get_mut(at) else {
+                continue;
+            };
+            if !service.is_blank() || !service.is_populated(Some(root)) {
+                continue;
+            }
+            let members = service.members(Some(root));
+            let main = guess(&members).ok();
+            let cgroup = service
+                .config
+                .as_ref()
+                .map(|config| config.cgroup.to_string());
+            let run = &mut service.run;
+            run.state = State::Running;
+            run.since = clock::now();
+            run.cgroup = cgroup.unwrap_or_default();
+            run.dirty = true;
+            run.main = main;
+            run.main_known = main.is_some();
+            run.main_foreign = true;
+            run.invocation = main.and_then(invocation_of).unwrap_or_default();
+            let text = match main {
+                Some(proc) => format!(
+                    "its record was lost: process {} is adopted as its main process",
+                    proc.pid
+                ),
+                None => format!(
+                    "its record was lost: its {} processes are adopted",
+                    members.len()
+                ),
+            };
+            ctx.log(4, &run.unit, text);
+            if let Some(proc) = main {
+                ctx.send(FromHelper::Watch { proc });
+            }
+            self.record(ctx, at);
+            self.prepare_socket(ctx, at);
+            self.index(at);
+        }
     }
 
     fn adopt_one(&mut self, ctx: &mut Context<'_>, at: u32, slots: &[SlotId]) {

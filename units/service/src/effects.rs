@@ -428,7 +428,7 @@ fn written_by_root(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|meta| meta.uid() == 0)
 }
 
-fn guess(members: &[ProcId]) -> Result<ProcId, &'static str> {
+pub(crate) fn guess(members: &[ProcId]) -> Result<ProcId, &'static str> {
     let own = |pid: u32| members.iter().any(|member| member.pid == pid);
     let mut roots = members
         .iter()

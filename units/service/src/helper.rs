@@ -30,6 +30,9 @@ pub const RECORD_RUN: u16 = 1;
 /// Its version: it has only ever been appended to.
 pub const RECORD_VERSION: u16 = 1;
 
+/// Why a start is refused.
+const FULL: &str = "the journal of the service helper is full, and what is started must be in it";
+
 /// Key of a unit's record: the low half of the hash of its name.
 pub fn key(unit: &str) -> u64 {
     u128::from_be_bytes(init_wire::hash128(unit.as_bytes())) as u64
@@ -300,13 +303,18 @@ impl Services {
             (None, Some(_)) => None,
         };
         if let Some(why) = broken.filter(|_| down) {
-            service.run.seq = seq;
-            service.run.invocation = invocation;
-            service.run.outcome = Outcome::Failed;
-            service.run.detail = why;
-            self.record(ctx, at);
-            return self.report(ctx, at);
+            return self.refuse(ctx, at, seq, invocation, why);
         }
+        // What cannot be remembered must not be begun; what runs goes on.
+        if down && self.full {
+            self.record(ctx, at);
+            if self.full {
+                return self.refuse(ctx, at, seq, invocation, FULL.into());
+            }
+        }
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
         if down {
             let cgroup = service
                 .config
@@ -337,6 +345,25 @@ impl Services {
         if let Some(service) = self.get_mut(at) {
             service.monitor = variables.unwrap_or_default();
         }
+    }
+
+    /// A start that is not even begun.
+    fn refuse(
+        &mut self,
+        ctx: &mut Context<'_>,
+        at: u32,
+        seq: u64,
+        invocation: units::state::Invocation,
+        why: String,
+    ) {
+        if let Some(service) = self.get_mut(at) {
+            service.run.seq = seq;
+            service.run.invocation = invocation;
+            service.run.outcome = Outcome::Failed;
+            service.run.detail = why;
+        }
+        self.record(ctx, at);
+        self.report(ctx, at);
     }
 
     fn kill(&mut self, ctx: &mut Context<'_>, at: u32, whom: Whom, number: u8) {

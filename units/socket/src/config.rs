@@ -103,6 +103,12 @@ impl Config {
             .collect()
     }
 
+    /// For people: where it listens.
+    pub fn places(&self) -> String {
+        let places: Vec<String> = self.listeners.iter().map(Listener::describe).collect();
+        places.join(", ")
+    }
+
     fn set(&mut self, option: Tune, value: i32) {
         self.options.retain(|(other, _)| *other != option);
         self.options.push((option, value));

@@ -147,6 +147,18 @@ impl Unit {
         })
     }
 
+    /// It listens, although nothing is on record of it.
+    fn take_up(&mut self, count: u16) {
+        self.enter(State::Listening);
+        let Some(config) = &self.config else { return };
+        let record = &mut self.record;
+        record.count = count;
+        record.to.clone_from(&config.to);
+        record.name.clone_from(&config.name);
+        record.paths = config.removed();
+        record.places = config.places();
+    }
+
     /// Asks init for every listener. What it does not have is made.
     fn ask(&mut self, ctx: &mut Context<'_>) {
         self.slots.clear();
@@ -379,8 +391,7 @@ impl Sockets {
         record.to.clone_from(&config.to);
         record.name.clone_from(&config.name);
         record.paths = config.removed();
-        let places: Vec<String> = config.listeners.iter().map(|l| l.describe()).collect();
-        record.places = places.join(", ");
+        record.places = config.places();
         record.count = config.listeners.len() as u16;
         if unit.served {
             let why = format!("{} is already active: stop it first", unit.record.to);
@@ -427,6 +438,13 @@ impl Sockets {
         let taken = slot.map(|slot| std::mem::replace(slot, Slot::Asked));
         let next = match (taken, answer) {
             (Some(Slot::Asked), Answer::Have(fd)) if unit.accepts(index, &fd) => Ok(Slot::Here(fd)),
+            (Some(Slot::Asked), Answer::Have(_) | Answer::Nothing)
+                if unit.record.state.is_down() =>
+            {
+                // It was only asked whether there are any.
+                unit.slots.clear();
+                return;
+            }
             (Some(Slot::Asked), Answer::Have(_) | Answer::Nothing) => {
                 if unit.record.state == State::Listening {
                     ctx.log(3, &name, "a listener was lost and is made anew".into());
@@ -465,6 +483,15 @@ impl Sockets {
             unit.enter(State::Listening);
             unit.record.outcome = Outcome::Done;
             ctx.send(offer);
+            self.tell(ctx, name);
+        } else if unit.record.state.is_down() {
+            unit.take_up(unit.record.count);
+            ctx.log(
+                4,
+                name,
+                "its record was lost: what init keeps of it is adopted".into(),
+            );
+            ctx.send(unit.offer(unit.record.count));
             self.tell(ctx, name);
         } else {
             ctx.send(offer);
@@ -509,6 +536,29 @@ impl Sockets {
         self.tell(ctx, &name);
     }
 
+    /// What the manager has on record of a unit's listeners. It counts if the journal does not know
+    /// the unit: then that was lost.
+    fn known_offer(&mut self, offer: &Offer) {
+        let adopted = self.adopted;
+        let unit = self.find(|unit| unit.record.unit == offer.from);
+        if let Some(unit) = unit.filter(|unit| !adopted && unit.is_blank()) {
+            unit.take_up(offer.count);
+            unit.record.to.clone_from(&offer.to);
+            unit.record.name.clone_from(&offer.name);
+        }
+    }
+
+    /// Nobody knows anything of a unit that is loaded: init may have its listeners all the same.
+    fn probe(&mut self, ctx: &mut Context<'_>) {
+        for unit in self.units.iter_mut().filter(|unit| unit.is_blank()) {
+            let Some(config) = unit.config.as_ref().filter(|_| unit.broken.is_empty()) else {
+                continue;
+            };
+            unit.record.count = config.listeners.len() as u16;
+            unit.ask(ctx);
+        }
+    }
+
     /// All units are loaded: takes over what an earlier process left, and tells the manager all.
     fn sync(&mut self, ctx: &mut Context<'_>) {
         if !std::mem::replace(&mut self.adopted, true) {
@@ -516,6 +566,7 @@ impl Sockets {
                 .journal
                 .records
                 .records_of(RECORD)
+                .filter(|stored| stored.version == VERSION)
                 .filter_map(|stored| {
                     let (record, _) = postcard::take_from_bytes::<Record>(&stored.payload).ok()?;
                     // The key is a hash: the name in the record is what counts.
@@ -523,12 +574,13 @@ impl Sockets {
                 })
                 .collect();
             for record in left {
-                let unit = self.entry(&record.unit);
-                unit.record = record;
-                if !unit.record.state.is_down() {
-                    unit.ask(ctx);
-                }
+                let unit = record.unit.clone();
+                self.entry(&unit).record = record;
             }
+            for unit in self.units.iter_mut().filter(|u| !u.record.state.is_down()) {
+                unit.ask(ctx);
+            }
+            self.probe(ctx);
         }
         for unit in &mut self.units {
             if unit.is_blank() {
@@ -560,6 +612,7 @@ impl Unit {
         let listener = self.config.as_ref().and_then(|c| c.listeners.get(index));
         match (self.record.state, listener) {
             (State::Opening, Some(listener)) => listener.is(fd),
+            (_, Some(listener)) if self.record.state.is_down() => listener.is(fd),
             (state, _) => state == State::Listening,
         }
     }
@@ -604,7 +657,8 @@ impl UnitType for Sockets {
             Message::NotKept(label, why) => self.answered(ctx, label, Answer::Refused(why)),
             Message::Fetched(label, fd) => self.answered(ctx, label, Answer::Have(fd)),
             Message::NotFound(label) => self.answered(ctx, label, Answer::Nothing),
-            Message::Sockets(_) | Message::About(_) => {}
+            Message::Sockets(offer) => self.known_offer(&offer),
+            Message::About(_) => {}
         }
     }
 

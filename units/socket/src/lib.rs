@@ -29,7 +29,7 @@
 //!
 //! *Recovery.* For every listener the same is done at a start and after a death: init is asked for it;
 //! if there is one and it is what the unit's file describes, it is taken; else it is made and given to
-//! init. What a stop was to drop is dropped again with each new manager: dropping twice does no harm,
+//! init. A unit nobody has a record of any more is asked for in the same way. What a stop was to drop is dropped again with each new manager: dropping twice does no harm,
 //! and a socket that nobody listens to any more must not go on taking connections.
 //!
 //! It owns the sockets' paths and links, and forks nothing.

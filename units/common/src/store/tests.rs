@@ -268,6 +268,8 @@ fn a_damaged_record_costs_only_itself() {
         assert_eq!((found.damaged, found.live), (1, 7), "word {}", word - at);
         assert!(again.get(1, 3).is_none());
         assert_eq!(again.get(1, 7).unwrap().payload, [7; 40]);
+        let (_, found) = Store::recover(again.into_memory(), 1 << 20).unwrap();
+        assert_eq!((found.damaged, found.live), (0, 7), "found once");
     }
 }
 

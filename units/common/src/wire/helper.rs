@@ -256,7 +256,8 @@ pub enum ToHelper {
         /// How it stands.
         state: Triggered,
     },
-    /// A unit of yours gets listening descriptors from now on. Told after its `Load`.
+    /// A unit of yours gets listening descriptors from now on. Told after its `Load`. To the one that
+    /// has them it says what the manager has on record.
     Sockets(Sockets),
     /// What to know about the unit's next command (from version 2 on).
     About(About),
