@@ -107,7 +107,7 @@ impl Manager {
             let _ = child::reset_signals(false);
             let _ = child::new_session();
             let _ = child::die_with_parent(signal::SIGKILL);
-            let error = child::execute(&program, &arguments, &environment);
+            let error = child::execute(&program, &mut arguments, &mut environment);
             error.raw_os_error().map_or(127, |_| 127)
         })?;
         Ok(spawned.pid)

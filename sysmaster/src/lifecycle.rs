@@ -90,7 +90,7 @@ impl Manager {
             }
             let _ = child::reset_signals(false);
             let _ = child::new_session();
-            let error = child::execute(&program, &arguments, &environment);
+            let error = child::execute(&program, &mut arguments, &mut environment);
             error.raw_os_error().unwrap_or(0).min(126) | NOT_EXECUTED
         })?;
         crate::fault::point("helper-forked");

@@ -33,6 +33,15 @@ const TESTS: &[Test] = &[
         "a_panic_in_the_child_stays_there",
         a_panic_in_the_child_stays_there,
     ),
+    ("a_lent_memory_comes_back", a_lent_memory_comes_back),
+    (
+        "children_know_when_they_were_born",
+        children_know_when_they_were_born,
+    ),
+    (
+        "a_child_outlives_the_parent_it_suspends",
+        a_child_outlives_the_parent_it_suspends,
+    ),
     (
         "exec_gets_only_what_it_should",
         exec_gets_only_what_it_should,
@@ -104,6 +113,8 @@ fn take_away_new_calls() {
         libc::SYS_close_range,
         libc::SYS_timerfd_create,
         libc::SYS_getrandom,
+        libc::SYS_openat2,
+        libc::SYS_statx,
     ];
     let step = |code: u32, k: u32, jt: u8| libc::sock_filter {
         code: code as u16,
@@ -268,6 +279,96 @@ fn a_panic_in_the_child_stays_there() {
     assert_eq!(next_exit(&mut poller).status, 254 << 8);
 }
 
+/// What a suspended parent lends is as it was left, whether the child ends, executes or panics.
+fn a_lent_memory_comes_back() {
+    let mut poller = Poller::new(&[]).unwrap();
+    let mut arguments = child::Strings::new();
+    for argument in ["sh", "-c", "exit 9"] {
+        arguments.push(argument.as_bytes()).unwrap();
+    }
+    let mut environment = child::Strings::new();
+    let mut runs = 0;
+    let mut status_of = |body: &mut dyn FnMut(bool) -> i32| {
+        process::spawn_suspended(None, body).unwrap();
+        let exit = next_exit(&mut poller);
+        process::reap(exit.proc.pid).unwrap();
+        exit.status
+    };
+    for _ in 0..100 {
+        let mut deep = |_| {
+            runs += 1;
+            let filled = std::hint::black_box([7u8; 20_000]);
+            i32::from(filled[19_999])
+        };
+        assert_eq!(status_of(&mut deep), 7 << 8);
+        let mut executes = |_| {
+            child::reset_signals(false).unwrap();
+            child::execute(c"/bin/sh", &mut arguments, &mut environment);
+            1
+        };
+        assert_eq!(status_of(&mut executes), 9 << 8);
+        let mut fails = |_| {
+            let error = child::execute(c"/nowhere", &mut arguments, &mut environment);
+            error.raw_os_error().unwrap()
+        };
+        assert_eq!(status_of(&mut fails), libc::ENOENT << 8);
+    }
+    // However often they panic, we do not end of it.
+    let mut panics = |_| panic!("in the child");
+    assert_eq!(status_of(&mut panics), 254 << 8);
+    for _ in 0..3 {
+        let status = status_of(&mut panics);
+        assert!(matches!(status & 0x7f, 0 | signal::SIGABRT), "{status:#x}");
+    }
+    assert!(matches!(runs, 100 | 0), "lent, or else copied: {runs}");
+}
+
+/// The start time a child computes is the one the kernel tells of it.
+fn children_know_when_they_were_born() {
+    let mut poller = Poller::new(&[]).unwrap();
+    for round in 0..300 {
+        let before = clock::now();
+        let mut body = |_| i32::from(process::own_born_after(before) != process::own());
+        if round % 2 == 0 {
+            process::spawn_suspended(None, &mut body).unwrap();
+        } else {
+            process::spawn(None, body).unwrap();
+        }
+        let exit = next_exit(&mut poller);
+        assert_eq!(exit.status, 0, "round {round}");
+        process::reap(exit.proc.pid).unwrap();
+    }
+}
+
+/// SIGKILL takes the parent in the middle of the loan; the child goes on, in its memory.
+fn a_child_outlives_the_parent_it_suspends() {
+    process::become_subreaper().unwrap();
+    let mut poller = Poller::new(&[]).unwrap();
+    let parent = process::spawn(None, |_| {
+        let mut lasts = |_| {
+            let parent = process::parent_pid();
+            process::kill_child(parent, signal::SIGKILL).unwrap();
+            while process::parent_pid() == parent {
+                std::thread::yield_now();
+            }
+            31
+        };
+        let _ = process::spawn_suspended(None, &mut lasts);
+        loop {
+            std::thread::park(); // where the memory was copied
+        }
+    });
+    let parent = parent.unwrap().pid;
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        let exit = next_exit(&mut poller);
+        process::reap(exit.proc.pid).unwrap();
+        seen.push((exit.proc.pid == parent, exit.status));
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [(false, 31 << 8), (true, signal::SIGKILL)]);
+}
+
 fn exec_gets_only_what_it_should() {
     let mut poller = Poller::new(&[]).unwrap();
     let (reader, writer) = fd::pipe().unwrap();
@@ -294,7 +395,7 @@ fn exec_gets_only_what_it_should() {
         if setup().is_err() {
             return 1;
         }
-        child::execute(c"/bin/sh", &arguments, &environment);
+        child::execute(c"/bin/sh", &mut arguments, &mut environment);
         2
     })
     .unwrap();

@@ -147,7 +147,7 @@ impl Toy {
                 arguments.push(argument).unwrap();
             }
             child::close_at_exec(3, &[]);
-            child::execute(c"/bin/sleep", &arguments, &child::Strings::new());
+            child::execute(c"/bin/sleep", &mut arguments, &mut child::Strings::new());
             1
         });
         let pid = made.unwrap().pid;

@@ -1,7 +1,9 @@
 //! The forked child, from its first instruction to `execve`.
 //!
 //! It runs in a copy of the helper and may take as long as it takes: whatever may sleep (a path
-//! on a dead file server, a terminal) happens here, under the time-out of the step. What every
+//! on a dead file server, a terminal) happens here, under the time-out of the step. If nothing of
+//! that is to be done ([`Plan::is_quick`]), it borrows the helper's memory instead, which is much
+//! cheaper: then nothing here may be left allocated. What every
 //! process of a service can rely on (the contract): default signal actions (`SIGPIPE` by
 //! `IgnoreSIGPIPE=`) and an empty mask, a session of its own, the unit's control group, umask 0022, at most
 //! 1024 open files by its soft limit, an OOM score of 0, standard descriptors open and no other.
@@ -27,17 +29,24 @@ use units::value::rlimit::{Limit, Resource};
 /// be given.
 pub fn run(
     plan: &Plan<'_>,
-    ready: Option<Ready>,
+    ready: Option<&mut Ready>,
     in_group: bool,
     keep: Option<&OwnedFd>,
     begin: impl FnOnce(),
 ) -> Failure {
-    let ready = match ready.map_or_else(|| plan.resolve(), Ok) {
-        Ok(ready) => ready,
-        Err(failure) => return failure,
+    let mut own;
+    let ready = match ready {
+        Some(ready) => ready,
+        None => match plan.resolve() {
+            Ok(resolved) => {
+                own = resolved;
+                &mut own
+            }
+            Err(failure) => return failure,
+        },
     };
     match set_up(plan, ready, in_group) {
-        Ok(ready) => {
+        Ok(()) => {
             begin();
             execute(plan, ready, keep)
         }
@@ -49,7 +58,7 @@ fn at<T>(code: u8, result: io::Result<T>) -> Result<T, Failure> {
     result.map_err(|error| Failure::new(code, &error))
 }
 
-fn set_up(plan: &Plan<'_>, ready: Ready, in_group: bool) -> Result<Ready, Failure> {
+fn set_up(plan: &Plan<'_>, ready: &Ready, in_group: bool) -> Result<(), Failure> {
     let context = &plan.config.context;
     at(code::SETSID, child::new_session())?;
     if let Some(group) = plan.group.filter(|_| !in_group) {
@@ -58,11 +67,10 @@ fn set_up(plan: &Plan<'_>, ready: Ready, in_group: bool) -> Result<Ready, Failur
     at(code::SIGNAL_MASK, child::reset_signals(context.ignore_pipe))?;
     child::set_umask(context.umask);
     priorities(plan)?;
-    streams(context)?;
+    streams(context, plan.undo.streams)?;
     limits(plan)?;
     directories(context, ready.owner)?;
-    enter(context, &ready)?;
-    Ok(ready)
+    enter(context, ready)
 }
 
 fn attach(group: &Path) -> io::Result<()> {
@@ -117,12 +125,15 @@ fn put(opened: OwnedFd, number: i32, code: u8) -> Result<(), Failure> {
     at(code, child::install(&opened, number))
 }
 
-fn streams(context: &Context) -> Result<(), Failure> {
+/// `any`: what the helper has as standard input and output is not `/dev/null`, which its children
+/// could keep.
+fn streams(context: &Context, any: bool) -> Result<(), Failure> {
     let terminal = match &*context.terminal {
         "" => "/dev/console",
         path => path,
     };
     match &context.input {
+        Input::Null if !any => {}
         Input::Null => put(open("/dev/null", Mode::Read, code::STDIN)?, 0, code::STDIN)?,
         Input::File(path) => put(open(path, Mode::Read, code::STDIN)?, 0, code::STDIN)?,
         Input::Terminal { force } => {
@@ -136,7 +147,11 @@ fn streams(context: &Context) -> Result<(), Failure> {
         }
     }
     let terminal_input = matches!(context.input, Input::Terminal { .. });
-    output(&context.output, 1, terminal, context.input == Input::Null)?;
+    let null_input = context.input == Input::Null;
+    match &context.output {
+        Output::Null | Output::Inherit if !any && null_input => {}
+        other => output(other, 1, terminal, null_input)?,
+    }
     match &context.error {
         Output::Terminal if terminal_input && context.output == Output::Terminal => {
             output(&Output::Inherit, 2, terminal, false)
@@ -286,7 +301,7 @@ fn enter(context: &Context, ready: &Ready) -> Result<(), Failure> {
     Ok(())
 }
 
-fn execute(plan: &Plan<'_>, mut ready: Ready, keep: Option<&OwnedFd>) -> Failure {
+fn execute(plan: &Plan<'_>, ready: &mut Ready, keep: Option<&OwnedFd>) -> Failure {
     let pid = platform::process::own_pid();
     if let Err(error) = pass_descriptors(plan, keep) {
         return Failure::new(code::EXEC, &error);
@@ -313,7 +328,7 @@ fn execute(plan: &Plan<'_>, mut ready: Ready, keep: Option<&OwnedFd>) -> Failure
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for program in &ready.programs {
         let program: &CStr = program;
-        last = child::execute(program, &ready.arguments, &ready.environment);
+        last = child::execute(program, &mut ready.arguments, &mut ready.environment);
         if !missing(&last) {
             break;
         }

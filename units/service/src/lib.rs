@@ -50,6 +50,8 @@ pub fn services() -> Services {
 pub fn main() -> i32 {
     // What services without WorkingDirectory= begin in.
     let _ = std::env::set_current_dir("/");
+    // What nearly all of them have as standard input, and many as output.
+    platform::child::take_null_streams();
     socket::run(
         Box::new(services()),
         Settings::new(env!("CARGO_PKG_VERSION")),

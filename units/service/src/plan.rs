@@ -6,7 +6,7 @@
 //! helper before the fork, so that the child allocates next to nothing ([`Plan::needs_files`]).
 
 use crate::config::Config;
-use crate::context::Directories;
+use crate::context::{Directories, Input, Output};
 use platform::child::Strings;
 use platform::{files, users};
 use std::ffi::CString;
@@ -126,6 +126,8 @@ pub struct Undo {
     pub files: Option<u64>,
     /// Whether the OOM score has to be set to 0.
     pub oom: bool,
+    /// Whether its standard input and output are something else than `/dev/null`.
+    pub streams: bool,
 }
 
 /// What `execve` takes, and who is to call it.
@@ -150,6 +152,26 @@ impl Plan<'_> {
             || context.user.is_some()
             || context.group.is_some()
             || !context.groups.is_empty()
+    }
+
+    /// Whether nothing that the child does before `execve` can sleep, and nothing needs memory that
+    /// it would not give back: then it may borrow the helper's (`process::spawn_suspended`).
+    pub fn is_quick(&self, ready: &Ready) -> bool {
+        let context = &self.config.context;
+        let [program] = ready.programs.as_slice() else {
+            return false;
+        };
+        let plain =
+            |output: &Output| matches!(output, Output::Null | Output::Log | Output::Inherit);
+        context.input == Input::Null
+            && plain(&context.output)
+            && plain(&context.error)
+            && context.directories.is_empty()
+            && context.root.is_none()
+            && context.directory.is_none()
+            && ready.identity.is_none()
+            && self.passed.is_empty()
+            && files::is_at_hand(program)
     }
 
     /// The names of the descriptors it gets, in their order, for `LISTEN_FDNAMES`.

@@ -14,7 +14,7 @@ use crate::policy::{Access, Step};
 use crate::run::{At, Role, Run};
 use crate::service::Service;
 use platform::cgroup::Group;
-use platform::{fd, process};
+use platform::{child as platform_child, clock, fd, process};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -64,7 +64,7 @@ pub fn spawn(
         None => None,
     };
     let plan = plan(service, shared, group_path.as_deref(), role, at)?;
-    let ready = if plan.needs_files() {
+    let mut ready = if plan.needs_files() {
         None
     } else {
         // A command that cannot be resolved fails in the child, with its exit code and step.
@@ -86,18 +86,25 @@ pub fn spawn(
         .claim(&attempt)
         .map_err(|e| format!("the journal: {e}"))?;
     fault::point("slot-claimed");
+    let quick = ready.as_ref().is_some_and(|ready| plan.is_quick(ready));
+    let before = clock::now();
     let made = {
         let slots = &*slots;
-        process::spawn(group.as_ref().map(AsFd::as_fd), |in_group| {
-            be_born(
-                &plan,
-                ready,
-                in_group,
-                slots,
-                slot,
-                pipe.as_ref().map(|(_, writer)| writer),
-            )
-        })
+        let writer = pipe.as_ref().map(|(_, writer)| writer);
+        let mut body = |in_group| {
+            let own = process::own_born_after(before);
+            let own = ProcId {
+                pid: own.pid,
+                start: own.start,
+            };
+            be_born(&plan, ready.as_mut(), in_group, (slots, slot, own), writer)
+        };
+        let group = group.as_ref().map(AsFd::as_fd);
+        if quick {
+            process::spawn_suspended(group, &mut body)
+        } else {
+            process::spawn(group, body)
+        }
     };
     fault::point("forked");
     match made {
@@ -179,28 +186,20 @@ fn pipe(plan: &Plan<'_>) -> io::Result<(OwnedFd, OwnedFd)> {
     let lowest = i32::try_from(plan.passed.len())
         .unwrap_or(i32::MAX)
         .saturating_add(3);
-    let raised = platform::child::raise(&writer, lowest)?;
+    let raised = platform_child::raise(&writer, lowest)?;
     Ok((reader, raised))
 }
 
 /// The child's life until its program begins.
 fn be_born(
     plan: &Plan<'_>,
-    ready: Option<crate::plan::Ready>,
+    ready: Option<&mut crate::plan::Ready>,
     in_group: bool,
-    slots: &Slots,
-    slot: SlotId,
+    (slots, slot, own): (&Slots, SlotId, ProcId),
     pipe: Option<&OwnedFd>,
 ) -> i32 {
     fault::point_in_child("child-born");
-    let own = process::own();
-    if !slots.fill(
-        slot,
-        ProcId {
-            pid: own.pid,
-            start: own.start,
-        },
-    ) {
+    if !slots.fill(slot, own) {
         // Nobody waits for this process. If somebody did, it must not look like a success.
         return 255;
     }
@@ -311,7 +310,7 @@ fn subject(config: Option<&Config>, step: u8, at: At) -> String {
 /// What the helper itself has that services must not inherit.
 pub fn undo() -> Undo {
     const SOFT: u64 = 1024;
-    let files = platform::child::file_limit()
+    let files = platform_child::file_limit()
         .ok()
         .filter(|(soft, _)| *soft != SOFT);
     let score = platform::files::read_file(Path::new("/proc/self/oom_score_adj"), 32);
@@ -319,6 +318,7 @@ pub fn undo() -> Undo {
     Undo {
         files: files.map(|(_, hard)| hard),
         oom,
+        streams: !(platform_child::is_null(0) && platform_child::is_null(1)),
     }
 }
 

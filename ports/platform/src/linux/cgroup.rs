@@ -11,6 +11,7 @@ use super::poll::Interest;
 use super::process::{self, ProcId};
 use super::sys::{self, check};
 use super::{degrade, fd, files};
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -90,18 +91,30 @@ impl Group {
     /// Makes a group (and those above it that are missing) and opens it; one that is there is only
     /// opened.
     pub fn create(path: &Path) -> io::Result<Self> {
-        match Self::open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => return other,
+        // Usually it is missing and those above it are there. Its mode is left as it is made:
+        // setting it would cost kernel memory for each group.
+        let name = c_path(path)?;
+        // SAFETY: reads a C string.
+        if unsafe { libc::mkdir(name.as_ptr(), 0o755) } != 0 {
+            match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::AlreadyExists => {}
+                error if error.kind() == io::ErrorKind::NotFound => {
+                    files::make_dir(path, 0o755, None)?;
+                }
+                error => return Err(error),
+            }
         }
-        files::make_dir(path, 0o755, None)?;
-        Self::open(path)
+        Self::open_named(path, &name)
     }
 
     /// Opens a group that is there.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
-        let fd = sys::open(&c_path(path)?, flags, 0)?;
+        Self::open_named(path, &c_path(path)?)
+    }
+
+    fn open_named(path: &Path, name: &CStr) -> io::Result<Self> {
+        let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let fd = sys::open(name, flags, 0)?;
         Ok(Self {
             path: path.to_owned(),
             fd,

@@ -1,5 +1,5 @@
 //! What a new child does to itself between fork and exec. Only to be called in a child made by
-//! [`super::process::spawn`]: most of it cannot be undone.
+//! [`super::process::spawn`] or [`super::process::spawn_suspended`]: most of it cannot be undone.
 //!
 //! Nothing here allocates, except where it says so; paths and argument lists are made in the
 //! parent. A child is single-threaded.
@@ -54,6 +54,31 @@ pub fn raise(from: &impl AsFd, lowest: i32) -> io::Result<OwnedFd> {
     let from = from.as_fd();
     // SAFETY: makes a descriptor.
     sys::owned(unsafe { libc::fcntl(from.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) })
+}
+
+/// Whether a descriptor of this process is `/dev/null`, open for reading and writing.
+pub fn is_null(number: i32) -> bool {
+    // SAFETY: a plain query.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFL) };
+    flags != -1
+        && flags & libc::O_ACCMODE == libc::O_RDWR
+        && files::stat_fd(number).is_ok_and(|meta| {
+            meta.st_mode & libc::S_IFMT == libc::S_IFCHR && meta.st_rdev == libc::makedev(1, 3)
+        })
+}
+
+/// Makes standard input and output of this process `/dev/null`, as far as that is there.
+pub fn take_null_streams() {
+    let Ok(null) = open(c"/dev/null", Mode::ReadWrite) else {
+        return;
+    };
+    // Where they were closed it may be one of the two itself.
+    if let Ok(raised) = raise(&null, 3) {
+        if null.as_raw_fd() < 3 {
+            std::mem::forget(null);
+        }
+        let _ = install(&raised, 0).and_then(|()| install(&raised, 1));
+    }
 }
 
 /// Closes every descriptor from `first` on, except those in `keep` (sorted upwards). What owned
@@ -308,6 +333,7 @@ pub fn make_dir(path: &std::path::Path, mode: u32, uid: u32, gid: u32) -> io::Re
 pub struct Strings {
     bytes: Vec<u8>,
     count: usize,
+    pointers: Vec<*const c_char>,
 }
 
 impl Strings {
@@ -344,21 +370,22 @@ impl Strings {
             .map(|text| text.split_last().map_or(text, |(_, text)| text))
     }
 
-    /// The pointers, with a null pointer at their end.
-    fn pointers(&self) -> Vec<*const c_char> {
-        let mut list = Vec::with_capacity(self.count + 1);
+    /// Brings the pointers up to date, with a null pointer at their end. Allocates
+    /// when there are more than the last time.
+    pub fn prepare(&mut self) -> &[*const c_char] {
+        self.pointers.clear();
         for text in self.bytes.split_inclusive(|byte| *byte == 0) {
-            list.push(text.as_ptr().cast());
+            self.pointers.push(text.as_ptr().cast());
         }
-        list.push(std::ptr::null());
-        list
+        self.pointers.push(std::ptr::null());
+        &self.pointers
     }
 }
 
-/// Becomes another program; only returns if that failed, with the reason. Allocates two lists of
-/// pointers.
-pub fn execute(path: &CStr, arguments: &Strings, environment: &Strings) -> io::Error {
-    let (arguments, environment) = (arguments.pointers(), environment.pointers());
+/// Becomes another program; only returns if that failed, with the reason. Allocates where
+/// [`Strings::prepare`] does.
+pub fn execute(path: &CStr, arguments: &mut Strings, environment: &mut Strings) -> io::Error {
+    let (arguments, environment) = (arguments.prepare(), environment.prepare());
     // SAFETY: a C string and two lists of C strings that end with a null pointer.
     unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
     io::Error::last_os_error()
@@ -378,6 +405,6 @@ mod tests {
         assert!(list.push(b"a\0b").is_err());
         let back: Vec<&[u8]> = list.iter().collect();
         assert_eq!(back, [b"one".as_slice(), b"", "zw\u{f6}lf".as_bytes()]);
-        assert_eq!((list.len(), list.pointers().len()), (3, 4));
+        assert_eq!((list.len(), list.prepare().len()), (3, 4));
     }
 }

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A path as a C string; `InvalidInput` if it contains a zero byte.
 pub fn c_path(path: &Path) -> io::Result<CString> {
@@ -18,6 +19,76 @@ pub fn c_path(path: &Path) -> io::Result<CString> {
 /// memory file systems, or in a child.
 pub fn exists(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok()
+}
+
+/// Whether opening or executing this will not sleep for long: the kernel knows every part of the path
+/// without asking a disk or a server, and it is on a file system of this machine. Does not sleep.
+/// Kernels before 5.12 cannot tell: `false`.
+pub fn is_at_hand(path: &CStr) -> bool {
+    /// `struct open_how`: look up from what is in memory, or fail with `EAGAIN`.
+    const CACHED_ONLY: [u64; 3] = [(libc::O_PATH | libc::O_CLOEXEC) as u64, 0, 0x20];
+    // SAFETY: reads a C string and three numbers, makes a descriptor.
+    let raw = unsafe {
+        let size = size_of_val(&CACHED_ONLY);
+        libc::syscall(
+            libc::SYS_openat2,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            &CACHED_ONLY,
+            size,
+        )
+    };
+    sys::owned_long(raw).is_ok_and(|fd| is_local(&fd))
+}
+
+/// Whether a descriptor is of a file system of this machine: on a block device, or of a type that
+/// needs none.
+fn is_local(fd: &OwnedFd) -> bool {
+    const LOCAL: [&str; 9] = [
+        "rootfs", "ramfs", "tmpfs", "overlay", "btrfs", "ubifs", "squashfs", "erofs", "zfs",
+    ];
+    /// Number of the last device of that kind, plus one, and whether it is local in the lowest bit.
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let Some((major, minor)) = device_of_open(fd) else {
+        return false;
+    };
+    if major != 0 {
+        return true;
+    }
+    let last = LAST.load(Relaxed);
+    if last >> 1 == u64::from(minor) + 1 {
+        return last & 1 != 0;
+    }
+    let mounts = read_file(Path::new("/proc/self/mountinfo"), 4 << 20).unwrap_or_default();
+    let device = format!("0:{minor}");
+    let local = mounts.split(|byte| *byte == b'\n').any(|line| {
+        let Ok(line) = std::str::from_utf8(line) else {
+            return false;
+        };
+        line.split(' ').nth(2) == Some(&device)
+            && line.split_once(" - ").is_some_and(|(_, right)| {
+                LOCAL.contains(&right.split(' ').next().unwrap_or_default())
+            })
+    });
+    LAST.store((u64::from(minor) + 1) << 1 | u64::from(local), Relaxed);
+    local
+}
+
+/// Major and minor number of the device an open file is on, as far as that is known without asking
+/// a server.
+fn device_of_open(fd: &OwnedFd) -> Option<(u32, u32)> {
+    const DONT_SYNC: libc::c_int = 0x4000;
+    const BASIC: libc::c_uint = 0x7ff;
+    // `struct statx`, in words; the device's numbers are at 136 and 140.
+    let mut meta = [0u32; 64];
+    let flags = libc::AT_EMPTY_PATH | DONT_SYNC;
+    // SAFETY: an open descriptor, an empty C string, and room for the 256 bytes of the result.
+    check(unsafe {
+        let (raw, to) = (fd.as_raw_fd(), meta.as_mut_ptr());
+        libc::syscall(libc::SYS_statx, raw, c"".as_ptr(), flags, BASIC, to)
+    })
+    .ok()?;
+    Some((*meta.get(34)?, *meta.get(35)?))
 }
 
 /// Makes a directory with exactly this mode and owner (user, group), and its missing parents with
@@ -162,6 +233,23 @@ mod tests {
         std::os::unix::fs::symlink("/etc", base.join("link")).unwrap();
         assert!(make_dir(&base.join("link"), 0o700, None).is_err());
         assert!(make_dir(&base.join("x/../y/z"), 0o700, None).is_err());
+        std::fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn what_is_at_hand() {
+        let base = temp("at-hand");
+        make_dir(&base, 0o700, None).unwrap();
+        let file = base.join("file");
+        std::fs::write(&file, "x").unwrap();
+        let name = c_path(&file).unwrap();
+        let opened = sys::open(&name, libc::O_RDONLY, 0).unwrap();
+        let (major, _) = device_of_open(&opened).unwrap();
+        assert_eq!(major, std::fs::metadata(&file).unwrap().dev() as u32 >> 8);
+        assert_eq!(is_local(&opened), is_local(&opened), "also from memory");
+        assert!(!is_at_hand(&c_path(&base.join("missing")).unwrap()));
+        let proc = sys::open(c"/proc/self/stat", libc::O_RDONLY, 0).unwrap();
+        assert!(!is_local(&proc), "not in the list");
         std::fs::remove_dir_all(base).unwrap();
     }
 

@@ -7,6 +7,7 @@ pub mod console;
 pub mod degrade;
 pub mod fd;
 pub mod files;
+mod fork;
 pub mod kernel;
 pub mod listen;
 pub mod memory;

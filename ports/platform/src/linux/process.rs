@@ -6,12 +6,12 @@
 //! The end of a child is taken in two steps, so that nothing is lost if the reaper dies in between:
 //! [`peek_exit`] tells who ended and how, and leaves the zombie; after that is recorded, [`reap`].
 
+use super::degrade;
 use super::sys::{self, ProcPath, check, retry};
-use super::{degrade, signal};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::Once;
-use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use super::fork::{Spawned, own_born_after, spawn, spawn_suspended};
 
 /// A process that cannot be confused with a later one of the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -319,116 +319,6 @@ pub fn session_members(session: u32) -> Vec<ProcId> {
 /// The living children of a process.
 pub fn children_of(parent: u32) -> Vec<ProcId> {
     find(|_, status| status.parent == parent)
-}
-
-/// A new child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spawned {
-    /// Its number. It is our child, so the number is good until it is reaped.
-    pub pid: u32,
-    /// Whether it was born in the control group it was to be born in. If not, somebody has to
-    /// move it (the child itself, before it executes anything).
-    pub in_group: bool,
-}
-
-/// Forks. The child runs `body`, ends with the code it returns, and never comes back; a panic in
-/// it ends it with code 254. `group` is an open control group for it to be born in.
-///
-/// The caller must be single-threaded. The child has the parent's signal mask: a signal sent to
-/// it early waits until it has called [`super::child::reset_signals`].
-pub fn spawn(group: Option<BorrowedFd<'_>>, body: impl FnOnce(bool) -> i32) -> io::Result<Spawned> {
-    signal::ignored();
-    end_children_on_panic();
-    let (pid, in_group) = fork(group)?;
-    if pid != 0 {
-        if group.is_some() && !in_group {
-            degrade::note(degrade::Feature::BirthInGroup);
-        }
-        return Ok(Spawned {
-            pid: pid as u32,
-            in_group,
-        });
-    }
-    IN_CHILD.store(true, Ordering::Relaxed);
-    super::child::end(body(in_group))
-}
-
-/// Whether this process is a child that has not executed anything yet.
-static IN_CHILD: AtomicBool = AtomicBool::new(false);
-
-/// A panic in a child must neither run on into the parent's code nor reach the C library's abort,
-/// which may signal the thread number it remembers: the parent's. The hook is set here, before the
-/// first fork: setting it takes a lock, which in the child nobody might ever release.
-fn end_children_on_panic() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if IN_CHILD.load(Ordering::Relaxed) {
-                super::child::end(254);
-            }
-            before(panic);
-        }));
-    });
-}
-
-/// Returns 0 in the child.
-fn fork(group: Option<BorrowedFd<'_>>) -> io::Result<(i32, bool)> {
-    if let Some(group) = group {
-        match clone_into(group) {
-            Ok(pid) => return Ok((pid, true)),
-            // An old kernel, one without the call, or a group that takes nobody: fork plainly.
-            Err(error)
-                if matches!(
-                    error.raw_os_error(),
-                    Some(
-                        libc::ENOSYS
-                            | libc::EINVAL
-                            | libc::E2BIG
-                            | libc::EPERM
-                            | libc::EACCES
-                            | libc::EOPNOTSUPP
-                            | libc::EBUSY
-                            | libc::EBADF
-                            | libc::ENODEV
-                    )
-                ) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    // SAFETY: single-threaded by contract, so the child's memory is consistent.
-    check(unsafe { libc::fork() }).map(|pid| (pid, false))
-}
-
-/// `clone3` with a control group: the child is born in it, which is one step and much cheaper for
-/// the kernel than moving it.
-fn clone_into(group: BorrowedFd<'_>) -> io::Result<i32> {
-    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-    /// `struct clone_args`, version 2.
-    #[repr(C, align(8))]
-    #[derive(Default)]
-    struct Args {
-        flags: u64,
-        pidfd: u64,
-        child_tid: u64,
-        parent_tid: u64,
-        exit_signal: u64,
-        stack: u64,
-        stack_size: u64,
-        tls: u64,
-        set_tid: u64,
-        set_tid_size: u64,
-        cgroup: u64,
-    }
-    let args = Args {
-        flags: CLONE_INTO_CGROUP,
-        exit_signal: libc::SIGCHLD as u64,
-        cgroup: group.as_raw_fd() as u64,
-        ..Args::default()
-    };
-    // SAFETY: like fork (no shared memory, no new stack), and single-threaded by contract.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &args, size_of::<Args>()) };
-    check(pid).map(|pid| pid as i32)
 }
 
 /// Adopts orphaned descendants in place of init. For tests and the single-process build.

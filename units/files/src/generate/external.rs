@@ -103,7 +103,7 @@ fn start(program: &Path, arguments: &[OsString], environment: &[String]) -> io::
         let _ = child::reset_signals(false);
         let _ = child::new_session();
         let _ = child::die_with_parent(platform::signal::SIGKILL);
-        let error = child::execute(&path, &words, &variables);
+        let error = child::execute(&path, &mut words, &mut variables);
         error.raw_os_error().map_or(127, |_| 127)
     })?;
     Ok(spawned.pid)
