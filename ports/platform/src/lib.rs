@@ -27,6 +27,6 @@ compile_error!("this platform has no implementation yet: see ports/platform/src/
 mod linux;
 
 pub use linux::{
-    cgroup, child, clock, console, degrade, fd, files, kernel, listen, memory, poll, process,
+    cgroup, child, clock, console, degrade, fd, files, heap, kernel, listen, memory, poll, process,
     random, signal, socket, terminal, users,
 };

@@ -8,6 +8,7 @@ pub mod degrade;
 pub mod fd;
 pub mod files;
 mod fork;
+pub mod heap;
 pub mod kernel;
 pub mod listen;
 pub mod memory;

@@ -1,0 +1,345 @@
+//! The heap of our own programs: small, quick, and packed.
+//!
+//! The C library's allocator spreads the sizes over groups of their own, takes some hundred
+//! instructions for an allocation, and goes to the kernel for each large one. A manager or helper is
+//! one thread that lives long, keeps little and allocates much for a moment; for that a list of free
+//! blocks for each size is enough:
+//!
+//! * Sizes are rounded up to a class: steps of 16 bytes up to 256, then four classes for each
+//!   doubling up to [`LARGEST`]. A freed block goes to the front of its class's list and is the next
+//!   to be taken; it is never split or merged.
+//! * New blocks are cut one after the other from a chunk of fresh pages, so that what is made together
+//!   lies together. The last one grows in place.
+//! * What is larger, or aligned to more than 16 bytes, is mapped by itself and given back when it is
+//!   freed.
+//!
+//! What was once in use for small blocks is kept for the next ones: the heap is as large as it was at
+//! its fullest. Several threads may use it; they spin for the few instructions it takes.
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::cell::UnsafeCell;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The largest block that is cut from a chunk, in bytes.
+const LARGEST: usize = 32 << 10;
+/// A chunk, in bytes. Its pages exist only once they are used, so its size is no cost.
+const CHUNK: usize = 256 << 10;
+/// Blocks are aligned to this, in bytes; also the smallest block.
+const GRAIN: usize = 16;
+/// Up to here classes are a grain apart.
+const FINE: usize = 256;
+/// 16 up to 256, and four for each of the doublings from 512 to 32768.
+const CLASSES: usize = FINE / GRAIN + 4 * 7;
+
+/// A heap. There is one, the program's global allocator.
+#[derive(Debug)]
+pub struct Heap {
+    busy: AtomicBool,
+    state: UnsafeCell<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The first free block of each class; each holds the address of the next.
+    free: [*mut u8; CLASSES],
+    /// What is left of the newest chunk, as addresses.
+    next: usize,
+    end: usize,
+}
+
+// SAFETY: the state is only touched by who holds `busy`.
+unsafe impl Sync for Heap {}
+
+/// Class of a layout; `None` for what is mapped by itself.
+fn class_of(size: usize, align: usize) -> Option<usize> {
+    if align > GRAIN || size > LARGEST {
+        return None;
+    }
+    if size <= FINE {
+        return Some(size.saturating_sub(1) / GRAIN);
+    }
+    let doubling = (size - 1).ilog2() as usize;
+    let quarter = ((size - 1) >> (doubling - 2)) & 3;
+    Some(FINE / GRAIN + (doubling - 8) * 4 + quarter)
+}
+
+/// Bytes of a block of this class.
+fn size_of(class: usize) -> usize {
+    match class.checked_sub(FINE / GRAIN) {
+        None => (class + 1) * GRAIN,
+        Some(above) => (above % 4 + 5) << (above / 4 + 6),
+    }
+}
+
+/// Fresh zeroed pages, or null.
+fn map(size: usize) -> *mut u8 {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping at a place of the kernel's choice.
+    let at = unsafe { libc::mmap(null_mut(), size, protection, flags, -1, 0) };
+    if at == libc::MAP_FAILED {
+        return null_mut();
+    }
+    at.cast()
+}
+
+impl Heap {
+    /// An empty one.
+    pub const fn new() -> Self {
+        Self {
+            busy: AtomicBool::new(false),
+            state: UnsafeCell::new(State {
+                free: [null_mut(); CLASSES],
+                next: 0,
+                end: 0,
+            }),
+        }
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+        while self.busy.swap(true, Ordering::Acquire) {
+            std::hint::spin_loop();
+        }
+        // SAFETY: whoever set `busy` is alone here until it clears it; `act` allocates nothing.
+        let result = act(unsafe { &mut *self.state.get() });
+        self.busy.store(false, Ordering::Release);
+        result
+    }
+
+    /// A block of this class, and whether it is fresh, that is zero.
+    fn take(&self, class: usize) -> (*mut u8, bool) {
+        self.with(|state| {
+            let Some(first) = state.free.get_mut(class) else {
+                return (null_mut(), false);
+            };
+            let block = *first;
+            if block.is_null() {
+                return (state.cut(size_of(class)), true);
+            }
+            // SAFETY: a free block holds the address of the next one, put there by `give`.
+            *first = unsafe { *block.cast::<*mut u8>() };
+            (block, false)
+        })
+    }
+
+    /// Takes back a block of this class.
+    ///
+    /// # Safety
+    ///
+    /// It is one, and nobody uses it any more.
+    unsafe fn give(&self, class: usize, block: *mut u8) {
+        self.with(|state| {
+            if let Some(first) = state.free.get_mut(class) {
+                // SAFETY: the block is at least as large as an address, aligned, and free.
+                unsafe { *block.cast::<*mut u8>() = *first };
+                *first = block;
+            }
+        });
+    }
+}
+
+impl Default for Heap {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl State {
+    /// Cuts fresh bytes, a multiple of the grain, from the chunk or a new one; null without memory.
+    /// What is left of a chunk that is too short was never touched and costs nothing.
+    fn cut(&mut self, size: usize) -> *mut u8 {
+        if self.end - self.next < size {
+            let chunk = map(CHUNK);
+            if chunk.is_null() {
+                return chunk;
+            }
+            self.next = chunk as usize;
+            self.end = self.next + CHUNK;
+        }
+        let block = self.next as *mut u8;
+        self.next += size;
+        block
+    }
+
+    /// Makes the block that was cut last larger, if there is room.
+    fn stretch(&mut self, block: *mut u8, from: usize, to: usize) -> bool {
+        let last = block as usize + from == self.next;
+        let fits = last && self.end - self.next >= to - from;
+        if fits {
+            self.next += to - from;
+        }
+        fits
+    }
+}
+
+// SAFETY: blocks are at least as large as asked for, aligned, and nobody else's until they are freed
+// (each is on one list or in use, and fresh ones do not overlap).
+unsafe impl GlobalAlloc for Heap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        match class_of(layout.size(), layout.align()) {
+            Some(class) => self.take(class).0,
+            None if layout.align() <= 4096 => map(layout.size()),
+            None => null_mut(),
+        }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        let Some(class) = class_of(layout.size(), layout.align()) else {
+            // SAFETY: by the same contract; what is mapped is zero.
+            return unsafe { self.alloc(layout) };
+        };
+        let (block, fresh) = self.take(class);
+        if !fresh && !block.is_null() {
+            // SAFETY: the block is at least this large.
+            unsafe { block.write_bytes(0, layout.size()) };
+        }
+        block
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        match class_of(layout.size(), layout.align()) {
+            // SAFETY: by the caller's contract it is a block of this layout, and free.
+            Some(class) => unsafe { self.give(class, block) },
+            // SAFETY: the same; it was mapped by itself.
+            None => unsafe {
+                libc::munmap(block.cast(), layout.size());
+            },
+        }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let before = class_of(layout.size(), layout.align());
+        let after = class_of(size, layout.align());
+        match (before, after) {
+            (Some(before), Some(after)) => {
+                let (from, to) = (size_of(before), size_of(after));
+                if from == to || to > from && self.with(|state| state.stretch(block, from, to)) {
+                    return block;
+                }
+            }
+            (None, None) if layout.align() <= 4096 => {
+                // SAFETY: a mapping of its own, of this size.
+                let at = unsafe {
+                    libc::mremap(block.cast(), layout.size(), size, libc::MREMAP_MAYMOVE)
+                };
+                return if at == libc::MAP_FAILED {
+                    null_mut()
+                } else {
+                    at.cast()
+                };
+            }
+            _ => {}
+        }
+        // SAFETY: the alignment is one already; `size` is not 0 by the caller's contract. Both blocks
+        // are at least as large as what is copied, and differ.
+        unsafe {
+            let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+            if !new.is_null() {
+                new.copy_from_nonoverlapping(block, layout.size().min(size));
+                self.dealloc(block, layout);
+            }
+            new
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_fit_closely() {
+        let mut last = 0;
+        for size in 1..=LARGEST {
+            let class = class_of(size, 8).unwrap();
+            assert!(
+                class < CLASSES && class >= last && class <= last + 1,
+                "{size}"
+            );
+            assert!(
+                size_of(class) >= size && size_of(class) % GRAIN == 0,
+                "{size}"
+            );
+            assert!(
+                size_of(class) <= size + GRAIN.max(size / 4),
+                "{size}: {}",
+                size_of(class)
+            );
+            assert_eq!(class_of(size_of(class), 16), Some(class));
+            last = class;
+        }
+        assert_eq!(last, CLASSES - 1);
+        assert_eq!(class_of(LARGEST + 1, 1), None);
+        assert_eq!(class_of(8, 32), None);
+    }
+
+    /// Many blocks of random sizes, grown, shrunk and freed in random order, keep what is in them.
+    #[test]
+    fn blocks_keep_what_is_in_them() {
+        let heap = Heap::new();
+        let seed = super::super::random::bits128() as u64;
+        println!("seed {seed}");
+        let mut state = seed | 1;
+        let mut random = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as usize
+        };
+        let mut live: Vec<(*mut u8, Layout, u8)> = Vec::new();
+        for round in 0..60_000usize {
+            let size = 1 + random() % [40, 300, 5000, 100_000][random() % 4];
+            let mark = round as u8;
+            match random() % 4 {
+                0 | 1 => {
+                    let align = [1, 8, 16, 64][random() % 4];
+                    let layout = Layout::from_size_align(size, align).unwrap();
+                    let zeroed = random() % 2 == 0;
+                    // SAFETY: a layout that is not empty; the block is as large.
+                    unsafe {
+                        let block = if zeroed {
+                            heap.alloc_zeroed(layout)
+                        } else {
+                            heap.alloc(layout)
+                        };
+                        assert_eq!(block as usize % align, 0);
+                        if zeroed {
+                            let bytes = std::slice::from_raw_parts(block, size);
+                            assert!(bytes.iter().all(|byte| *byte == 0));
+                        }
+                        block.write_bytes(mark, size);
+                        live.push((block, layout, mark));
+                    }
+                }
+                2 if !live.is_empty() => {
+                    let at = random() % live.len();
+                    let (block, layout, old) = live[at];
+                    // SAFETY: a live block of this layout.
+                    unsafe {
+                        let new = heap.realloc(block, layout, size);
+                        let kept = std::slice::from_raw_parts(new, size.min(layout.size()));
+                        assert!(kept.iter().all(|byte| *byte == old));
+                        new.write_bytes(mark, size);
+                        let layout = Layout::from_size_align(size, layout.align()).unwrap();
+                        live[at] = (new, layout, mark);
+                    }
+                }
+                _ if !live.is_empty() => {
+                    let (block, layout, mark) = live.swap_remove(random() % live.len());
+                    // SAFETY: a live block of this layout, not used afterwards.
+                    unsafe {
+                        let bytes = std::slice::from_raw_parts(block, layout.size());
+                        assert!(bytes.iter().all(|byte| *byte == mark));
+                        heap.dealloc(block, layout);
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (block, layout, _) in live {
+            // SAFETY: a live block of this layout.
+            unsafe { heap.dealloc(block, layout) };
+        }
+    }
+}
