@@ -8,8 +8,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use units::runtime::UnitType;
 
-#[global_allocator]
-static HEAP: platform::heap::Heap = platform::heap::Heap::new();
+platform::use_heap!();
 
 /// A program in here: its arguments with its own name first, its exit status.
 type Program = fn(Vec<OsString>) -> i32;

@@ -153,6 +153,7 @@ fn streams(context: &Context, any: bool) -> Result<(), Failure> {
         other => output(other, 1, terminal, null_input)?,
     }
     match &context.error {
+        Output::Null if !any && null_input => at(code::STDERR, child::install(&io::stdin(), 2)),
         Output::Terminal if terminal_input && context.output == Output::Terminal => {
             output(&Output::Inherit, 2, terminal, false)
         }

@@ -44,8 +44,16 @@ pub fn is_at_hand(path: &CStr) -> bool {
 /// Whether a descriptor is of a file system of this machine: on a block device, or of a type that
 /// needs none.
 fn is_local(fd: &OwnedFd) -> bool {
-    const LOCAL: [&str; 9] = [
-        "rootfs", "ramfs", "tmpfs", "overlay", "btrfs", "ubifs", "squashfs", "erofs", "zfs",
+    const LOCAL: [&[u8]; 9] = [
+        b"rootfs",
+        b"ramfs",
+        b"tmpfs",
+        b"overlay",
+        b"btrfs",
+        b"ubifs",
+        b"squashfs",
+        b"erofs",
+        b"zfs",
     ];
     /// Number of the last device of that kind, plus one, and whether it is local in the lowest bit.
     static LAST: AtomicU64 = AtomicU64::new(0);
@@ -60,15 +68,14 @@ fn is_local(fd: &OwnedFd) -> bool {
         return last & 1 != 0;
     }
     let mounts = read_file(Path::new("/proc/self/mountinfo"), 4 << 20).unwrap_or_default();
-    let device = format!("0:{minor}");
+    let mut digits = [0; 10];
+    let minor_digits = sys::decimal(minor, &mut digits);
+    // Number, parent, major:minor … "-", type.
     let local = mounts.split(|byte| *byte == b'\n').any(|line| {
-        let Ok(line) = std::str::from_utf8(line) else {
-            return false;
-        };
-        line.split(' ').nth(2) == Some(&device)
-            && line.split_once(" - ").is_some_and(|(_, right)| {
-                LOCAL.contains(&right.split(' ').next().unwrap_or_default())
-            })
+        let mut fields = line.split(|byte| *byte == b' ');
+        fields.nth(2).and_then(|device| device.strip_prefix(b"0:")) == Some(minor_digits)
+            && fields.any(|field| field == b"-")
+            && fields.next().is_some_and(|kind| LOCAL.contains(&kind))
     });
     LAST.store((u64::from(minor) + 1) << 1 | u64::from(local), Relaxed);
     local

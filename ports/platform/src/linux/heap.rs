@@ -244,6 +244,104 @@ unsafe impl GlobalAlloc for Heap {
     }
 }
 
+/// `malloc` and its kin out of a [`Heap`], for the few places where the C library itself allocates
+/// (reading a directory): its own allocator is then left out of a static executable. A block begins
+/// with its size, in a grain of its own.
+///
+/// # Safety
+///
+/// `block` is null or came from these functions of the same heap and was not freed; as in C.
+pub unsafe fn c_realloc(heap: &Heap, block: *mut u8, size: usize) -> *mut u8 {
+    let layout = |size: usize| Layout::from_size_align(size.saturating_add(GRAIN), GRAIN);
+    let Ok(new) = layout(size) else {
+        return null_mut();
+    };
+    // SAFETY: the layouts are those the blocks were made with, and have room for the size.
+    unsafe {
+        let start = if block.is_null() {
+            heap.alloc(new)
+        } else {
+            let start = block.sub(GRAIN);
+            match layout(*start.cast::<usize>()) {
+                Ok(old) => heap.realloc(start, old, new.size()),
+                Err(_) => null_mut(),
+            }
+        };
+        if start.is_null() {
+            return start;
+        }
+        *start.cast::<usize>() = size;
+        start.add(GRAIN)
+    }
+}
+
+/// See [`c_realloc`].
+///
+/// # Safety
+///
+/// As there.
+pub unsafe fn c_free(heap: &Heap, block: *mut u8) {
+    if block.is_null() {
+        return;
+    }
+    // SAFETY: the layout it was made with.
+    unsafe {
+        let start = block.sub(GRAIN);
+        let size = *start.cast::<usize>() + GRAIN;
+        heap.dealloc(start, Layout::from_size_align_unchecked(size, GRAIN));
+    }
+}
+
+/// Makes a [`Heap`] the allocator of an executable: of Rust's, and where the C library is musl, which
+/// may be linked statically, of C's as well.
+#[macro_export]
+macro_rules! use_heap {
+    () => {
+        #[global_allocator]
+        static HEAP: $crate::heap::Heap = $crate::heap::Heap::new();
+
+        #[cfg(target_env = "musl")]
+        #[allow(unsafe_code, missing_docs)]
+        mod c_heap {
+            use super::HEAP;
+            use $crate::heap::{c_free, c_realloc};
+
+            #[unsafe(no_mangle)]
+            unsafe extern "C" fn malloc(size: usize) -> *mut u8 {
+                // SAFETY: no block is given.
+                unsafe { c_realloc(&HEAP, core::ptr::null_mut(), size) }
+            }
+
+            #[unsafe(no_mangle)]
+            unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut u8 {
+                let Some(size) = count.checked_mul(size) else {
+                    return core::ptr::null_mut();
+                };
+                // SAFETY: no block is given; the new one is as large as said.
+                unsafe {
+                    let block = c_realloc(&HEAP, core::ptr::null_mut(), size);
+                    if !block.is_null() {
+                        block.write_bytes(0, size);
+                    }
+                    block
+                }
+            }
+
+            #[unsafe(no_mangle)]
+            unsafe extern "C" fn realloc(block: *mut u8, size: usize) -> *mut u8 {
+                // SAFETY: C's contract.
+                unsafe { c_realloc(&HEAP, block, size) }
+            }
+
+            #[unsafe(no_mangle)]
+            unsafe extern "C" fn free(block: *mut u8) {
+                // SAFETY: C's contract.
+                unsafe { c_free(&HEAP, block) }
+            }
+        }
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,6 +370,24 @@ mod tests {
         assert_eq!(last, CLASSES - 1);
         assert_eq!(class_of(LARGEST + 1, 1), None);
         assert_eq!(class_of(8, 32), None);
+    }
+
+    #[test]
+    fn blocks_for_c() {
+        let heap = Heap::new();
+        // SAFETY: blocks of this heap, each used within its size and freed once.
+        unsafe {
+            let mut block = c_realloc(&heap, null_mut(), 3);
+            block.copy_from_nonoverlapping(b"abc".as_ptr(), 3);
+            for size in [0, 4, 40, 5000, 70_000, 200_000, 8] {
+                block = c_realloc(&heap, block, size.max(3));
+                assert_eq!(block as usize % GRAIN, 0);
+                assert_eq!(std::slice::from_raw_parts(block, 3), b"abc", "{size}");
+            }
+            c_free(&heap, block);
+            c_free(&heap, null_mut());
+            assert!(c_realloc(&heap, null_mut(), usize::MAX - 4).is_null());
+        }
     }
 
     /// Many blocks of random sizes, grown, shrunk and freed in random order, keep what is in them.
