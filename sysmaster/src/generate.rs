@@ -137,11 +137,7 @@ impl Manager {
             return;
         }
         // At boot too: somebody may have asked for a unit meanwhile, and was told there is none.
-        if !done.boot || self.engine.units().next().is_some() {
-            self.reload();
-        } else {
-            self.loader.reload(&self.config.search_path(), &[]);
-        }
+        self.reload();
         if !done.boot {
             return;
         }
