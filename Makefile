@@ -75,7 +75,10 @@ size: $(SELECTED:%=dist/%/.built) ## sizes beside their budgets
 	@ports/toolchain/size $(SELECTED)
 
 bench: dist/x86_64/.built target/image/x86_64.cpio ## boot, restart, recovery and memory beside their budgets (x86_64, counted)
-	@qemu-tests/bench/run.py --dist dist/x86_64 --kernel target/image/x86_64.kernel --out target/report/bench.json
+	@QUIET=1 ports/toolchain/cross x86_64 build -q --locked -p engine --example cost
+	@QUIET=1 ports/toolchain/cross x86_64 build -q --locked -p sysmaster --example units
+	@qemu-tests/bench/run.py --dist dist/x86_64 --kernel target/image/x86_64.kernel --out target/report/bench.json \
+	  --examples "$$(ports/toolchain/cross x86_64 --where)/examples"
 
 clean: ## remove what was built (not the fetched packages)
 	rm -rf target dist

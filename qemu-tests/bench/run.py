@@ -6,7 +6,7 @@ time to a FIFO. QEMU runs with -icount shift=0: a guest nanosecond is one instru
 skipped, so "ms" below means millions of instructions of all tasks, and repeats agree within a few
 per cent on any host. The floor is a C loop that only vforks, execs and respawns (service.c).
 
-    run.py --dist dist/x86_64 --kernel FILE --out FILE [--quick] [--verbose]
+    run.py --dist dist/x86_64 --kernel FILE --examples DIR --out FILE [--quick] [--verbose] [--engine]
 
 Prints the table with the budgets and writes it as JSON: a list of {name, arch, value, unit, budget,
 within}.
@@ -22,8 +22,9 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "..", "rootfs", "image"))
-import cpio  # noqa: E402
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(ROOT, "rootfs/image"))
+import cpio  # noqa: E402  (beside the image builder)
 
 ARCH = "x86_64"
 TARGETS = ["sysinit.target", "basic.target", "multi-user.target", "shutdown.target"]
@@ -75,27 +76,52 @@ def boot(args, pid1, shape, services, full=False):
         root = os.path.join(top, "root")
         os.makedirs(root)
         tree(root, args, shape, services)
-        initramfs = os.path.join(top, "initramfs")
+        archive = os.path.join(top, "initramfs")
         packed = cpio.Tree()
         packed.copy(pathlib.Path(root), "")
-        with open(initramfs, "wb") as f:
+        with open(archive, "wb") as f:
             cpio.write(packed, f)
         append = f"console=ttyS0 panic=-1 quiet loglevel=1 rdinit=/init bench_n={services} bench_pid1={pid1}"
         if full:
             append += " bench_full=1"
-        command = ["qemu-system-x86_64", "-M", "microvm,isa-serial=on", "-accel", "tcg,thread=single", "-icount",
-                   "shift=0,sleep=off", "-cpu", "qemu64", "-smp", "1", "-m", "512", "-nographic", "-nodefaults",
-                   "-serial", "stdio", "-no-reboot", "-kernel", args.kernel, "-initrd", initramfs, "-append", append]
-        run = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                             timeout=600)
-        text = run.stdout.decode("latin1")
-        values = {m[1]: float(m[2]) for m in re.finditer(r"BENCH (\w+) (-?[\d.]+)", text)}
+        values = machine(args, archive, append)
         if "end" not in values or values.get("started") != services:
-            sys.stdout.write(text)
             sys.exit(f"bench: {pid1} {shape} {services}: the guest did not finish its scenario (its console is above)")
-        if args.verbose:
-            sys.stdout.write(text)
         return values
+
+
+def count(args, program, services=0):
+    """One run of an example of ours as the only process of a machine; the values it printed."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as top:
+        guest = cpio.Tree()
+        guest.character_device("dev/console", 5, 1)
+        guest.file("init", pathlib.Path(args.examples, program).read_bytes(), 0o755)
+        if services:
+            root = pathlib.Path(top, "root")
+            root.mkdir()
+            tree(str(root), args, "flat", services)
+            guest.copy(root / "usr/lib/sysmaster/system", "usr/lib/sysmaster/system")
+        archive = os.path.join(top, "initramfs")
+        with open(archive, "wb") as f:
+            cpio.write(guest, f)
+        values = machine(args, archive, "console=ttyS0 panic=-1 quiet loglevel=1 rdinit=/init")
+        if "end" not in values:
+            sys.exit(f"bench: {program} did not finish")
+        return values
+
+
+def machine(args, initramfs, append):
+    """Boots a kernel with this first root; the values its console showed."""
+    command = ["qemu-system-x86_64", "-M", "microvm,isa-serial=on", "-accel", "tcg,thread=single", "-icount",
+               "shift=0,sleep=off", "-cpu", "qemu64", "-smp", "1", "-m", "512", "-nographic", "-nodefaults",
+               "-serial", "stdio", "-no-reboot", "-kernel", args.kernel, "-initrd", initramfs, "-append", append]
+    run = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                         timeout=600)
+    text = run.stdout.decode("latin1")
+    values = {m[1]: float(m[2]) for m in re.finditer(r"BENCH (\w+) (-?[\d.]+)", text)}
+    if args.verbose or "end" not in values:
+        sys.stdout.write(text)
+    return values
 
 
 class Table:
@@ -112,9 +138,32 @@ class Table:
         print(f"{name:<62} {value:>10.2f} {unit:<8} {'' if budget is None else budget:>8}  {mark}", flush=True)
 
 
+def engine(args, table):
+    """The engine alone, and the unit files: instructions and bytes."""
+    cost = count(args, "cost")
+    million = {name: value / 1e6 for name, value in cost.items()}
+    table.add("engine: transaction of 10,000 units", million["transaction_10k"], "M instr", 20)
+    table.add("engine: transaction of 100,000 units", million["transaction_100k"], "M instr", 200)
+    table.add("engine: job of one unit among 10,000", million["one_job"], "M instr")
+    # The test knows the bounds, and fails beyond them.
+    memory = subprocess.run(["cargo", "test", "-q", "-p", "engine", "--test", "memory", "--", "--nocapture"], cwd=ROOT,
+                            check=True, stdout=subprocess.PIPE, text=True).stdout
+    for what, value in re.findall(r"^(unit|service|queued job)\b.* (\d+)$", memory, re.M):
+        table.add(f"engine: bytes for each {what}", float(value), "bytes", {"unit": 310, "service": 440, "queued job": 300}[what])
+    files = count(args, "units", 1000)
+    boot_1000 = boot(args, "/sbin/init", "flat", 1000)
+    table.add("load of 1,000 unit files", files["load"] / 1e6, "ms")
+    table.add("the same, as a share of their boot", 100 * files["load"] / 1e6 / boot_1000["boot"], "%", 10)
+    table.add("daemon-reload of 1,000 units, one changed", files["reload"] / 1e6, "ms")
+    table.add("the same, as a share of loading them all", 100 * files["reload"] / files["load"], "%")
+
+
 def measure(args):
     table = Table()
     print(f"{'figure':<62} {'value':>10} {'unit':<8} {'budget':>8}")
+    engine(args, table)
+    if args.engine:
+        return table.rows
     floor = boot(args, "/bench/service", "flat", 50)
     ours = boot(args, "/sbin/init", "flat", 50, full=True)
     table.add("floor: boot, 50 services", floor["boot"], "ms")
@@ -154,7 +203,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dist", required=True, help="what `make dist` left for x86_64")
     parser.add_argument("--kernel", required=True)
+    parser.add_argument("--examples", required=True, help="where `cost` and `units` are, static")
     parser.add_argument("--out", required=True)
+    parser.add_argument("--engine", action="store_true", help="the engine and the unit files only")
     parser.add_argument("--quick", action="store_true", help="50 services only")
     parser.add_argument("--verbose", action="store_true", help="print the guests' consoles")
     args = parser.parse_args()

@@ -68,5 +68,5 @@ fn main() {
     }
     let mut engine = build(10_000, Shape::Service);
     println!("BENCH one_job {}", one_job(&mut engine).as_nanos());
-    println!("BENCH engine_end 1");
+    println!("BENCH end 1");
 }

@@ -58,12 +58,13 @@
 //!
 //! | what | bytes |
 //! |---|---|
-//! | unit without dependencies, name included | 294 |
-//! | service with default dependencies | 418 |
-//! | the same, after and requiring another one | 482 |
-//! | queued job, with what its transaction keeps | 221 |
+//! | unit without dependencies, name included | 310 |
+//! | service with default dependencies | 434 |
+//! | the same, after and requiring another one | 498 |
+//! | queued job, with what its transaction keeps | 293 |
 //!
-//! A job of one unit allocates some 2 KiB, however many units there are, and gives most of it back.
+//! A job of one unit allocates less than 4 KiB, however many units there are, and gives most of it
+//! back.
 //!
 //! # What it may never do
 //!
