@@ -3,11 +3,12 @@
 _sctl() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} word command=
     local options='--all --failed --type= --state= --property= --value --reverse --after --before
-        --no-block --atomic --job-mode= --signal= --kill-whom= --now --runtime --preset-mode= --root= --force --json --quiet
+        --no-block --atomic --job-mode= --signal= --kill-whom= --now --runtime --preset-mode= --root=
+        --force --json --quiet
         --full --plain --no-legend --colour= --socket= --timeout= --help --version'
-    local commands='status list-units list-jobs list-dependencies list-unit-files show cat is-active
+    local commands='status why plan list-units list-jobs list-dependencies list-unit-files show cat is-active
         is-failed is-enabled is-system-running start stop restart try-restart reload
-        reload-or-restart try-reload-or-restart isolate kill reset-failed cancel enable disable
+        reload-or-restart try-reload-or-restart isolate blame critical-chain boot-chart kill reset-failed cancel enable disable
         reenable preset preset-all mask unmask get-default set-default verify daemon-reload daemon-reexec
         default rescue emergency poweroff reboot halt kexec help version'
 
@@ -27,6 +28,13 @@ _sctl() {
         '') mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$cur") ;;
         enable | disable | reenable | preset | mask | unmask | is-enabled | cat)
             mapfile -t COMPREPLY < <(compgen -W "$(sctl list-unit-files --no-legend --plain 2> /dev/null | cut -d' ' -f1)" -- "$cur") ;;
+        plan)
+            if [[ $prev == plan ]]; then
+                mapfile -t COMPREPLY < <(compgen -W 'start stop restart try-restart reload reload-or-restart try-reload-or-restart isolate' -- "$cur")
+            else
+                mapfile -t COMPREPLY < <(compgen -W "$(sctl list-units --all --no-legend --plain 2> /dev/null | cut -d' ' -f1)" -- "$cur")
+            fi ;;
+        boot-chart) compopt -o default ;;
         isolate | set-default)
             mapfile -t COMPREPLY < <(compgen -W "$(sctl list-units --all --no-legend --plain -t target 2> /dev/null | cut -d' ' -f1)" -- "$cur") ;;
         cancel)

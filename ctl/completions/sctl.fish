@@ -7,17 +7,18 @@ function __sctl_files
     sctl list-unit-files --no-legend --plain 2>/dev/null | string replace -r ' .*' ''
 end
 
-set -l about_units status show list-dependencies is-active is-failed start stop restart try-restart \
-    reload reload-or-restart try-reload-or-restart isolate kill reset-failed
+set -l about_units status why show list-dependencies is-active is-failed start stop restart try-restart \
+    reload reload-or-restart try-reload-or-restart isolate critical-chain kill reset-failed plan
 set -l about_files enable disable reenable preset mask unmask is-enabled cat
-set -l alone preset-all list-units list-jobs list-unit-files is-system-running cancel get-default set-default \
+set -l alone blame boot-chart preset-all list-units list-jobs list-unit-files is-system-running cancel get-default set-default \
     verify daemon-reload daemon-reexec default rescue emergency poweroff reboot halt kexec help version
 
 complete -c sctl -f
 complete -c sctl -n __fish_use_subcommand -a "$about_units $about_files $alone"
 complete -c sctl -n "__fish_seen_subcommand_from $about_units" -a '(__sctl_units)'
 complete -c sctl -n "__fish_seen_subcommand_from $about_files" -a '(__sctl_files)'
-complete -c sctl -n '__fish_seen_subcommand_from verify' -F
+complete -c sctl -n '__fish_seen_subcommand_from verify boot-chart' -F
+complete -c sctl -n '__fish_seen_subcommand_from plan' -a 'start stop restart try-restart reload reload-or-restart try-reload-or-restart isolate'
 complete -c sctl -s a -l all -d 'Also what is usually left out'
 complete -c sctl -l failed -d 'Only units that have failed'
 complete -c sctl -s t -l type -x -a 'service socket target mount timer path slice'
@@ -25,6 +26,9 @@ complete -c sctl -l state -x -a 'active inactive activating deactivating failed'
 complete -c sctl -s p -l property -x
 complete -c sctl -l value -d 'Values without names'
 complete -c sctl -l reverse -d 'Who needs it'
+complete -c sctl -l after -d 'Who comes earlier'
+complete -c sctl -l before -d 'Who comes later'
+complete -c sctl -l job-mode -x -a 'fail replace replace-irreversibly isolate flush ignore-dependencies ignore-requirements triggering restart-dependencies'
 complete -c sctl -l no-block -d 'Do not wait for jobs'
 complete -c sctl -l atomic -d 'All units or none'
 complete -c sctl -s s -l signal -x -a 'TERM HUP INT KILL USR1 USR2 STOP CONT'
@@ -37,4 +41,8 @@ complete -c sctl -s f -l force -d 'Go through with it'
 complete -c sctl -l json -d 'JSON'
 complete -c sctl -s q -l quiet -d 'Errors only'
 complete -c sctl -l full -d 'Shorten nothing'
+complete -c sctl -l plain -d 'No dots, no tree lines'
+complete -c sctl -l no-legend -d 'No headings, no totals'
+complete -c sctl -l colour -x -a 'always never auto'
+complete -c sctl -l socket -r -d 'The socket of the manager'
 complete -c sctl -l timeout -x -d 'Seconds to wait for the manager'

@@ -32,7 +32,9 @@
 //! unit has at most one job ([`job`]). A job runs when no job that goes first is left ([`run`]),
 //! and ends when its unit is where it should be, cannot get there, or something it requires
 //! cannot. When a unit changes without a job, what depends on it follows ([`unit`]). Of a start that
-//! is *atomic* the engine remembers more than its jobs ([`atomic`]).
+//! is *atomic* the engine remembers more than its jobs ([`atomic`]). A transaction can be looked at
+//! without being carried out ([`Engine::plan`]); what a unit's last job was and why is remembered for
+//! people alone ([`history`]).
 //!
 //! # Two phases
 //!
