@@ -10,7 +10,7 @@ end
 set -l about_units status show list-dependencies is-active is-failed start stop restart try-restart \
     reload reload-or-restart try-reload-or-restart isolate kill reset-failed
 set -l about_files enable disable reenable preset mask unmask is-enabled cat
-set -l alone preset-all list-units list-jobs list-unit-files is-system-running cancel get-default set-default \
+set -l alone preset-all list-units list-jobs crashes list-unit-files is-system-running cancel get-default set-default \
     verify daemon-reload daemon-reexec default rescue emergency poweroff reboot halt kexec help version
 
 complete -c sctl -f
