@@ -13,7 +13,7 @@ use crate::verify::{Level, Problem};
 use crate::why::Answer;
 use serde_json::{Map, Value};
 use units::state::{ActiveState, Exit, JobPast, JobResult, JobVerb, Times};
-use units::wire::control::{JobLine, ManagerInfo, UnitDetail, UnitLine};
+use units::wire::control::{CrashLine, JobLine, ManagerInfo, UnitDetail, UnitLine};
 
 /// A block of properties, in order.
 pub type Properties = Vec<(&'static str, String)>;
@@ -153,6 +153,19 @@ fn unit(line: &UnitLine) -> Value {
 /// Units.
 pub fn lines(lines: &[UnitLine]) -> String {
     line_of(&lines.iter().map(unit).collect())
+}
+
+/// Crashes.
+pub fn crash_lines(crashes: &[CrashLine]) -> String {
+    let line = |crash: &CrashLine| {
+        object(&mut [
+            ("at", crash.at.json()),
+            ("who", crash.who.json()),
+            ("how", crash.how.json()),
+            ("what", crash.what.json()),
+        ])
+    };
+    line_of(&crashes.iter().map(line).collect())
 }
 
 /// Queued jobs.
@@ -301,6 +314,7 @@ pub fn manager_value(info: &ManagerInfo) -> Value {
         ("finished", info.finished.json()),
         ("recovery", info.recovery.json()),
         ("helpers", helpers.json()),
+        ("quarantine", info.quarantine.json()),
         ("missing", info.missing.json()),
     ])
 }
@@ -641,6 +655,7 @@ pub fn manager_properties(info: &ManagerInfo) -> Properties {
         ("FinishTimestampMonotonic", info.finished.to_string()),
         ("RecoveryUSec", info.recovery.to_string()),
         ("Helpers", helpers.join(" ")),
+        ("Quarantine", info.quarantine.join("; ")),
         ("Missing", info.missing.join("; ")),
     ]
 }

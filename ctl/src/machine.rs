@@ -123,6 +123,9 @@ fn head(
             &helpers.join(", "),
         );
     }
+    for text in &info.quarantine {
+        fact("quarantine", Paint::Bad, text);
+    }
     for text in &info.missing {
         fact("missing", Paint::Busy, text);
     }

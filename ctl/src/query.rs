@@ -185,6 +185,44 @@ pub fn list_jobs(run: &mut Run<'_, '_>) -> Result<i32, Fault> {
     Ok(exit::OK)
 }
 
+/// `crashes`.
+pub fn crashes(run: &mut Run<'_, '_>) -> Result<i32, Fault> {
+    let replies = run.client.ask(&Request::Crashes)?;
+    let crash = |reply| match reply {
+        Reply::Crash(crash) => Some(crash),
+        _ => None,
+    };
+    let crashes: Vec<_> = replies.into_iter().filter_map(crash).collect();
+    if run.options.json {
+        run.print(&json::crash_lines(&crashes));
+        return Ok(exit::OK);
+    }
+    let info = run.manager()?;
+    let style = run.screen.style;
+    let rows: Vec<_> = crashes
+        .iter()
+        .map(|crash| {
+            vec![
+                Cell::plain(span(info.now.saturating_sub(crash.at))),
+                Cell::painted(Paint::Strong, &*crash.who),
+                Cell::plain(&*crash.how),
+                Cell::plain(&*crash.what),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        run.say("none of our processes has died by its own fault since boot");
+        return Ok(exit::OK);
+    }
+    let heading: &[&str] = &["AGO", "WHO", "HOW", "AT WHAT"];
+    let mut text = table(&style, (!run.options.no_legend).then_some(heading), &rows);
+    for line in &info.quarantine {
+        text.push_str(&["in quarantine: ", line, "\n"].concat());
+    }
+    run.print(&text);
+    Ok(exit::OK)
+}
+
 /// `show`: a unit's properties, or the manager's.
 pub fn show(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Fault> {
     let mut blocks = Vec::new();

@@ -207,6 +207,20 @@ impl Manager {
             .collect()
     }
 
+    /// What is not done at present, and why.
+    fn trouble(&self) -> Vec<String> {
+        let mut list = self.crashes.quarantined();
+        if let Some(until) = self.boot.safe_until {
+            let left = until
+                .saturating_sub(platform::clock::now())
+                .div_ceil(1_000_000);
+            list.push(format!(
+                "safe mode for {left} s more: the managers before this one failed, nothing is                  started by itself"
+            ));
+        }
+        list
+    }
+
     /// The manager as a whole.
     pub(crate) fn manager_info(&mut self) -> ManagerInfo {
         let (mut units, mut failed) = (0, 0);
@@ -251,6 +265,7 @@ impl Manager {
                 0
             },
             helpers: helpers.collect(),
+            quarantine: self.trouble(),
             missing: platform::degrade::list()
                 .into_iter()
                 .map(|(name, text)| format!("{name}: {text}"))

@@ -20,6 +20,9 @@ pub(crate) const BOOT_TICKET: Ticket = Ticket::BOOT;
 pub(crate) const SHUTDOWN_TICKET: Ticket = Ticket::SHUTDOWN;
 /// Transactions that follow from signals; nobody waits for them.
 pub(crate) const SIGNAL_TICKET: Ticket = Ticket::SIGNAL;
+/// How long a manager in safe mode has to live until it counts as healthy, in milliseconds; init's
+/// ladder is at its foot again after as long.
+const HEALTHY_MS: u64 = 60_000;
 /// The first ticket of a client.
 pub(crate) const FIRST_TICKET: u64 = Ticket::CLIENT.0;
 
@@ -51,6 +54,8 @@ pub(crate) struct Boot {
     pub stopping: Option<(ShutdownKind, bool)>,
     /// Init was told to do the last step.
     pub finishing: bool,
+    /// In safe mode until then.
+    pub safe_until: Option<Micros>,
 }
 
 /// Why a boot goes where it goes, from the strongest.
@@ -107,7 +112,9 @@ impl Manager {
                 self.shut_down(kind_of(shutdown.ending), false);
             } else if let Some(kind) = self.boot.record.shutdown {
                 self.shut_down(kind, false);
-            } else if flags_set & flags::SAFE_MODE == 0 {
+            } else if flags_set & flags::SAFE_MODE != 0 {
+                self.enter_safe_mode();
+            } else {
                 self.resume_boot();
             }
             return;
@@ -120,14 +127,42 @@ impl Manager {
             return;
         }
         if flags_set & flags::SAFE_MODE != 0 {
-            let line = self.console.note(
-                "safe mode: the managers before this one failed, nothing is started by itself",
-            );
-            self.show(&line);
-            return;
+            return self.enter_safe_mode();
         }
         let target = self.boot.record.target.clone();
         self.boot_to(&target);
+    }
+
+    /// The managers before this one failed again and again: what runs stays managed, clients are
+    /// served, and nothing is started by itself: no rest of a boot, no unit that something triggers.
+    fn enter_safe_mode(&mut self) {
+        let healthy = crate::fault::number("SYSMASTER_HEALTHY_MS").unwrap_or(HEALTHY_MS);
+        self.boot.safe_until = Some(clock::now() + healthy * 1000);
+        let text = "safe mode: the managers before this one failed, nothing is started by itself";
+        self.log(2, "", text);
+        let line = self.console.note(text);
+        self.show(&line);
+    }
+
+    /// Safe mode ends when this manager has proved healthy.
+    pub(crate) fn safe_mode_due(&mut self, now: Micros) {
+        if self.boot.safe_until.is_none_or(|until| now < until) {
+            return;
+        }
+        self.boot.safe_until = None;
+        self.log(5, "", "safe mode is left: this manager is healthy");
+        if self.boot.record.shutdown.is_some() {
+            return;
+        }
+        self.resume_boot();
+        // Whoever waits to be triggered says so again.
+        for index in 0..self.helpers.len() {
+            let unit_type = self
+                .helpers
+                .get(index)
+                .map(|helper| helper.unit_type.clone());
+            self.tell_all_triggered(&unit_type.unwrap_or_default());
+        }
     }
 
     /// What a manager left that ended between deciding to boot and the transaction, or between the

@@ -190,6 +190,9 @@ impl Manager {
                 None => self.tell_helper(index, &ToHelper::NotFound { label }),
             },
             FromHelper::Log { level, unit, text } => self.log(level.min(7), &unit, &text),
+            FromHelper::Crashed { what, quarantined } => {
+                self.helper_crashed(index, what, quarantined);
+            }
             FromHelper::Trigger { unit } => self.on_trigger(index, &unit),
             FromHelper::Offer(sockets) => self.on_offer(index, sockets),
             FromHelper::Pong { nonce } => {
@@ -249,7 +252,9 @@ impl Manager {
         helper.stillborn = 0;
         helper.phase = Phase::Welcomed { memories };
         helper.debt = (!helper.inside).then(|| Debt::new(0, clock::now() + ARRIVAL));
-        let config = self.config.for_helpers(&self.cgroup_root);
+        let fault = helper.fault;
+        let mut config = self.config.for_helpers(&self.cgroup_root);
+        config.fault = fault;
         let version = version.min(VERSION);
         if let Some(helper) = self.helpers.get_mut(index) {
             helper.version = version;

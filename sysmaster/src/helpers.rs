@@ -146,6 +146,8 @@ pub struct Helper {
     pub since: Micros,
     /// Its socket takes no more for now.
     pub blocked: bool,
+    /// The process before this one died by its own fault.
+    pub fault: bool,
     /// It runs inside the manager and has neither process nor connection.
     pub inside: bool,
     out: VecDeque<Outgoing>,
@@ -174,6 +176,7 @@ impl Helper {
             version: 0,
             since: 0,
             blocked: false,
+            fault: false,
             inside: false,
             out: VecDeque::new(),
             asked: false,

@@ -33,6 +33,7 @@
 //! |---|---|
 //! | [`manager`] | state and loop |
 //! | [`persist`], [`boot`] | state store; boot and shutdown |
+//! | [`crashes`] | reports of our own crashes, and quarantine |
 //! | [`salvage`] | a store that is damaged, lost or full |
 //! | [`init_link`], [`relay`], [`exits`] | the channel to init and what comes over it |
 //! | [`helpers`], [`lifecycle`], [`contact`], [`backoff`] | the helpers: table, processes, talk, pauses |
@@ -49,6 +50,7 @@ pub mod boot;
 pub mod client;
 pub mod console;
 pub mod contact;
+pub mod crashes;
 pub mod effects;
 mod ending;
 pub mod exits;

@@ -244,7 +244,12 @@ impl Manager {
             "",
             &format!("the helper for .{unit_type} units {how}"),
         );
+        if let Some(helper) = self.helpers.get_mut(index) {
+            helper.fault = cause == Cause::OwnFault;
+        }
         if cause == Cause::OwnFault {
+            let how = if hung { "hung, and was killed" } else { &how };
+            self.note_helper_crash(&unit_type, how);
             self.count_stillborn(index);
         }
         self.pause_helper(index, cause);

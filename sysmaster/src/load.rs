@@ -12,8 +12,10 @@
 //! in between thereby takes effect before `daemon-reload`, which `sctl status` shows anyway as
 //! "changed on disk".
 
+use crate::crashes::Step;
 use crate::manager::Manager;
 use engine::api::{Backing, Input, UnitId};
+use unit_files::loader::Loader;
 use units::file::describe;
 use units::name::UnitName;
 use units::spec::{DepKind, LoadState, UnitSpec};
@@ -38,7 +40,13 @@ impl Manager {
 
     /// Loads a unit, or loads it again.
     pub(crate) fn load_unit(&mut self, name: &UnitName) {
-        let loaded = self.loader.load(name);
+        let sound = self.takes_off(Step::Load, name.as_str());
+        let loaded = if sound {
+            self.loader.load(name)
+        } else {
+            Loader::quarantined(name)
+        };
+        self.lands();
         let loaded_files = loaded.files();
         let mut spec = loaded.spec;
         let backing = self.backing(&mut spec);
@@ -237,6 +245,18 @@ impl Manager {
         let Ok(name) = UnitName::new(&name) else {
             return;
         };
+        if !self.takes_off(Step::Report, name.as_str()) {
+            return self.log(
+                4,
+                name.as_str(),
+                "a report on it was passed over: quarantine",
+            );
+        }
+        self.take_report(index, &name, report);
+        self.lands();
+    }
+
+    fn take_report(&mut self, index: usize, name: &UnitName, report: Report) {
         let Some(helper) = self.helpers.get(index) else {
             return;
         };
@@ -246,10 +266,10 @@ impl Manager {
             return;
         }
         // A unit we do not know is one whose record is lost: it is taken up as it is.
-        if self.engine.find(&name).is_none() {
-            self.load_for(&name);
+        if self.engine.find(name).is_none() {
+            self.load_for(name);
         }
-        let Some(unit) = self.engine.find(&name).map(|view| view.id) else {
+        let Some(unit) = self.engine.find(name).map(|view| view.id) else {
             return;
         };
         if let Some(helper) = self

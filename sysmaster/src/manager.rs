@@ -169,6 +169,10 @@ pub struct Manager {
     pub(crate) more_from_init: bool,
     /// Helpers that are not processes.
     pub(crate) inside: Inside,
+    /// Our own crashes, and what is not done any more because of them.
+    pub(crate) crashes: crate::crashes::Crashes,
+    /// Units that are loaded again at the end of this turn, after whoever asked for that has his answer.
+    pub(crate) pardoned: Vec<units::name::UnitName>,
     /// The state store took no record when last asked.
     pub(crate) store_full: bool,
     /// Listening descriptors of units for others.
@@ -243,6 +247,7 @@ impl Manager {
         let now = clock::now();
         self.helpers_due(now);
         self.generation_due(now);
+        self.safe_mode_due(now);
         if self.engine.next_deadline().is_some_and(|due| due <= now) {
             self.inputs.push_back(Input::Tick);
         }
@@ -256,6 +261,9 @@ impl Manager {
         self.answer_clients();
         self.flush_helpers();
         self.acknowledge();
+        for name in std::mem::take(&mut self.pardoned) {
+            self.load_unit(&name);
+        }
     }
 
     fn ending(&mut self) -> Option<i32> {
@@ -282,6 +290,7 @@ impl Manager {
             self.console.deadline(),
             self.server.deadline(),
             self.generation_deadline(),
+            self.boot.safe_until,
         ]
         .into_iter()
         .flatten()

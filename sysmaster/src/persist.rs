@@ -10,6 +10,7 @@
 //! unit is then what its helper says it is. See [`crate::salvage`].
 
 use crate::boot::BootRecord;
+use crate::crashes::{CrashRecord, Crashes};
 use engine::api::{JobId, Record};
 use init_wire::{Kind, Label};
 use platform::memory::Memory;
@@ -45,6 +46,8 @@ mod kind {
     pub const HELPER: u16 = 16;
     pub const BOOT: u16 = 17;
     pub const OFFER: u16 = 18;
+    pub const CRASH: u16 = 19;
+    pub const QUARANTINE: u16 = 20;
 }
 
 /// A helper's process.
@@ -69,6 +72,8 @@ pub struct Recovered {
     pub boot: Option<BootRecord>,
     /// Records that could not be read, and damaged places in the store.
     pub unreadable: usize,
+    /// Our crashes, and what is in quarantine.
+    pub crashes: Crashes,
     /// Units that run, or may, although nothing is recorded of them.
     pub adopted: Vec<UnitName>,
     /// Records of another version than ours.
@@ -143,6 +148,12 @@ impl Persist {
                     postcard::from_bytes(bytes).map(|record| found.helpers.push(record))
                 }
                 kind::OFFER => postcard::from_bytes(bytes).map(|record| found.offers.push(record)),
+                kind::CRASH => {
+                    postcard::from_bytes(bytes).map(|record| found.crashes.list.push(record))
+                }
+                kind::QUARANTINE => {
+                    postcard::from_bytes(bytes).map(|list| found.crashes.quarantine = list)
+                }
                 kind::BOOT => postcard::from_bytes(bytes).map(|record| found.boot = Some(record)),
                 _ => Ok(()),
             };
@@ -150,6 +161,7 @@ impl Persist {
                 bad.push((entry.kind, entry.key));
             }
         }
+        found.crashes.list.sort_by_key(|crash| crash.number);
         found.unreadable += bad.len();
         for (kind, key) in bad {
             self.store.delete(kind, key);
@@ -208,6 +220,31 @@ impl Persist {
         self.put(kind::HELPER, hash(unit_type), &encode(&record)?)
     }
 
+    /// Stores the report of a crash in this place.
+    pub fn crash(&mut self, crash: &CrashRecord, place: u64) -> io::Result<()> {
+        self.put(kind::CRASH, place, &encode(crash)?)
+    }
+
+    /// Stores what is not done any more.
+    pub fn quarantine(&mut self, list: &[(u32, String)]) -> io::Result<()> {
+        self.put(kind::QUARANTINE, 0, &encode(&list)?)
+    }
+
+    /// See [`Store::begin`].
+    pub fn begin(&self, step: u32, with: &str) {
+        self.store.begin(step, with);
+    }
+
+    /// See [`Store::end`].
+    pub fn end(&self) {
+        self.store.end();
+    }
+
+    /// See [`Store::in_flight`].
+    pub fn in_flight(&self) -> Option<(u32, String)> {
+        self.store.in_flight()
+    }
+
     /// Stores which listening descriptors a unit has for another.
     pub fn offer(&mut self, offer: &Sockets) -> io::Result<()> {
         let key = hash(&offer.from);
@@ -221,6 +258,43 @@ impl Persist {
     /// Stores how far the boot is.
     pub fn boot(&mut self, record: &BootRecord) -> io::Result<()> {
         self.put(kind::BOOT, 0, &encode(record)?)
+    }
+}
+
+/// For tests of what happens when there is no room, or a later version was here.
+#[cfg(test)]
+impl Persist {
+    const FILLING: u16 = 999;
+
+    /// Stores until nothing more fits; how many records that were.
+    pub fn fill(&mut self) -> u64 {
+        let mut count = 0;
+        for size in [100_000, 2_000, 8] {
+            while self.put(Self::FILLING, count, &vec![1; size]).is_ok() {
+                count += 1;
+            }
+        }
+        count
+    }
+
+    /// Removes what filled it.
+    pub fn drain(&mut self) {
+        let keys: Vec<u64> = self
+            .store
+            .records_of(Self::FILLING)
+            .map(|r| r.key)
+            .collect();
+        for key in keys {
+            self.store.delete(Self::FILLING, key);
+        }
+    }
+
+    /// A unit's record as a later version may write it.
+    pub fn put_foreign(&mut self) {
+        let put = self
+            .store
+            .put(kind::UNIT, PAYLOAD + 1, 1, b"something else");
+        assert!(put.is_ok());
     }
 }
 

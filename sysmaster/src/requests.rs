@@ -2,6 +2,7 @@
 
 use crate::answers;
 use crate::client::{Answer, Awaited, LOW_WATER};
+use crate::crashes::Step;
 use crate::effects::rejection;
 use crate::manager::Manager;
 use crate::server::NOTE_EVERY;
@@ -18,10 +19,39 @@ const MOST_UNITS: usize = 1024;
 /// Why a request is refused.
 type Refusal = (ErrorKind, String);
 
+/// A request in words, for what is said of one that did harm: what it is and the first unit.
+fn words(request: &Request) -> String {
+    let (what, unit) = match request {
+        Request::Show { unit } => ("show", Some(unit)),
+        Request::Dependencies { unit, .. } => ("list-dependencies", Some(unit)),
+        Request::ListUnits { patterns, .. } => ("list-units", patterns.first()),
+        Request::Jobs { verb, units, .. } => (verb.as_str(), units.first()),
+        Request::Kill { unit, .. } => ("kill", Some(unit)),
+        Request::ResetFailed { .. } => ("reset-failed", None),
+        Request::Manager => ("status", None),
+        Request::ListJobs => ("list-jobs", None),
+        Request::Reload => ("daemon-reload", None),
+        Request::Shutdown { .. } => ("shutdown", None),
+        _ => ("of another kind", None),
+    };
+    match unit {
+        Some(unit) => [what, " ", unit].concat(),
+        None => what.into(),
+    }
+}
+
 impl Manager {
     /// Answers a request, or begins to.
     pub(crate) fn on_request(&mut self, serial: u32, request: Request) {
-        if let Err((kind, message)) = self.answer(serial, request)
+        let words = words(&request);
+        let answered = if self.takes_off(Step::Request, &words) {
+            self.answer(serial, request)
+        } else {
+            let text = "this request killed the manager twice and is in quarantine (sctl crashes)";
+            Err((ErrorKind::Internal, text.into()))
+        };
+        self.lands();
+        if let Err((kind, message)) = answered
             && let Some(client) = self.server.client(serial)
         {
             client.refuse(kind, message);
@@ -107,6 +137,10 @@ impl Manager {
             Request::Cancel { jobs } => self.cancel_jobs(serial, &jobs)?,
             Request::Kill { unit, whom, signal } => self.kill(serial, &unit, whom, signal)?,
             Request::ResetFailed { units } => self.reset_failed(serial, &units)?,
+            Request::Crashes => {
+                let lines = self.crash_lines().into_iter().map(Reply::Crash).collect();
+                self.say(serial, lines);
+            }
             Request::Reload => {
                 self.regenerate_and_reload();
                 self.begin_answer(serial, Answer::Reload);
@@ -443,8 +477,12 @@ impl Manager {
     fn reset_failed(&mut self, serial: u32, units: &[String]) -> Result<(), Refusal> {
         check_count(units)?;
         let mut chosen = Vec::new();
+        if units.is_empty() {
+            self.lift_quarantine(None);
+        }
         for unit in units {
             let name = unit_name(unit)?;
+            self.lift_quarantine(Some(name.as_str()));
             match self.engine.find(&name) {
                 Some(view) => chosen.push(view.id),
                 None => return Err((ErrorKind::NotFound, format!("{name} is not loaded"))),

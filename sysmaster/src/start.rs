@@ -2,6 +2,7 @@
 
 use crate::boot::Boot;
 use crate::console::{Console, Style};
+use crate::crashes::Step;
 use crate::exits::Ledger;
 use crate::helpers::{Phase, Table};
 use crate::init_link::InitLink;
@@ -145,6 +146,8 @@ impl Manager {
             more_from_init: false,
             offers: BTreeMap::new(),
             store_full: false,
+            pardoned: Vec::new(),
+            crashes: crate::crashes::Crashes::default(),
             inside: Inside::new(places.builtin),
             run_dir: places.run.clone(),
             helper_dir: places.helpers.clone(),
@@ -187,7 +190,18 @@ impl Manager {
 
     /// Takes up what an earlier manager of this boot left.
     fn recover(&mut self, mut found: Recovered) {
+        self.crashes = std::mem::take(&mut found.crashes);
+        if let Some(before) = self.init.as_ref().map(|init| init.hello().before) {
+            self.note_death(before);
+        }
+        if !self.takes_off(Step::Restore, "") {
+            // As if they were lost.
+            found.records.clear();
+            found.boot = None;
+            found.unreadable += 1;
+        }
         if !self.salvage(&mut found) {
+            self.lands();
             return;
         }
         let Some(record) = found.boot else { return };
@@ -199,6 +213,7 @@ impl Manager {
         let offers = found.offers.into_iter();
         self.offers = offers.map(|offer| (offer.from.clone(), offer)).collect();
         self.engine.restore(found.records);
+        self.lands();
         for name in found.adopted {
             self.load_for(&name);
         }

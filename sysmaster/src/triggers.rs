@@ -27,6 +27,14 @@ impl Manager {
         let Some(id) = self.unit_of_helper(index, unit) else {
             return;
         };
+        if self.boot.safe_until.is_some() {
+            // Its helper hears of the end of safe mode.
+            return self.log(
+                4,
+                unit,
+                "something came in; nothing is started in safe mode",
+            );
+        }
         for target in self.related(id, Rel::Triggers) {
             let Some(name) = self.engine.unit(target).map(|view| view.name.clone()) else {
                 continue;

@@ -267,6 +267,7 @@ pub fn manager() -> ManagerInfo {
         finished: 2_200_000,
         recovery: 0,
         helpers: vec![("service".into(), 3, true)],
+        quarantine: Vec::new(),
         missing: Vec::new(),
     }
 }

@@ -8,6 +8,7 @@ mod clients;
 mod endings;
 mod helpers;
 mod life;
+mod stores;
 
 use crate::helpers::{Helper, Phase};
 use crate::manager::Manager;

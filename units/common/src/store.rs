@@ -10,6 +10,8 @@
 //!      1        version      of this layout
 //!      2        switch       where the active region begins, in words: the one word by which a
 //!                            snapshot takes the place of the log before it
+//!      3        in flight: what its writer is at (0: nothing)
+//!      4 … 15   and with what: 48 bytes of text, zeroes behind it
 //!     16 …      two regions at most, one of them active, anywhere behind the header
 //!
 //! region: 0     magic        so that a wild switch is noticed
@@ -39,6 +41,9 @@
 //! compaction, spread over the records in between, is constant. When it cannot grow the store gets
 //! slower, and at last says [`StoreError::Full`]; nothing that was stored is touched.
 //!
+//! *In flight* says what the writer is about to do and with what, for whoever finds out that it did not
+//! survive that. It is no part of the log: a few words written anew each time.
+//!
 //! *Recovery* treats the content as hostile: no number in it is used before it is checked. A record
 //! whose checksum is wrong is dropped and counted, and the log is searched for the next good one.
 //! Kinds and payload versions mean nothing here: all are kept, so that a manager of another version
@@ -46,6 +51,7 @@
 
 use crate::state::Micros;
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::AtomicU32;
@@ -64,6 +70,9 @@ const REGION_MAGIC: u32 = 0x5245_4731;
 const AT_MAGIC: usize = 0;
 const AT_LAYOUT: usize = 1;
 const AT_SWITCH: usize = 2;
+const AT_FLIGHT: usize = 3;
+/// Bytes of what is in flight.
+const FLIGHT_TEXT: usize = (HEADER - AT_FLIGHT - 1) * 4;
 const HEADER: usize = 16;
 const REGION_HEADER: usize = 4;
 const RECORD_HEADER: usize = 6;
@@ -218,6 +227,38 @@ impl Store {
         self.index
             .range((kind, 0)..=(kind, u64::MAX))
             .map(|(_, at)| self.read_record(*at))
+    }
+
+    /// From now on this is in flight: a step, not 0, and what it is done with (cut off at 48 bytes).
+    pub fn begin(&self, step: u32, with: &str) {
+        let words = self.memory.words();
+        save(words, AT_FLIGHT, 0);
+        let mut bytes = with.bytes().take(FLIGHT_TEXT);
+        for at in AT_FLIGHT + 1..HEADER {
+            let mut word = [0; 4];
+            word.iter_mut()
+                .zip(bytes.by_ref())
+                .for_each(|(to, from)| *to = from);
+            save(words, at, u32::from_le_bytes(word));
+        }
+        publish(words, AT_FLIGHT, step);
+    }
+
+    /// It is done.
+    pub fn end(&self) {
+        save(self.memory.words(), AT_FLIGHT, 0);
+    }
+
+    /// What was in flight when its writer was cut off.
+    pub fn in_flight(&self) -> Option<(u32, String)> {
+        let words = self.memory.words();
+        let step = words.get(AT_FLIGHT)?.load(Acquire);
+        let text = words.get(AT_FLIGHT + 1..HEADER)?.iter();
+        let bytes: Vec<u8> = text
+            .flat_map(|word| word.load(Relaxed).to_le_bytes())
+            .collect();
+        let used = bytes.split(|byte| *byte == 0).next().unwrap_or(&[]);
+        (step != 0).then(|| (step, String::from_utf8_lossy(used).into_owned()))
     }
 
     /// How many live records there are.

@@ -237,6 +237,7 @@ impl Config {
             restart_delay: self.restart_delay,
             environment: self.environment.clone(),
             cgroup_root: cgroup_root.into(),
+            fault: false,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The helper's side of the conversation, without a transport: see the phases in [`super`].
 
+use super::flight::{self, Flight, fault};
 use super::outbox::Outbox;
 use super::{Context, Message, Settings, UnitType, hash128, kind};
 use crate::journal::Journal;
@@ -60,6 +61,8 @@ pub(crate) struct Helper {
     journal: Option<Journal>,
     memories: Memories,
     held: VecDeque<(ToHelper, Option<OwnedFd>)>,
+    /// What killed two processes of this type and is not done any more.
+    quarantine: Vec<Flight>,
     pub(crate) outbox: Outbox,
 }
 
@@ -74,6 +77,7 @@ impl Helper {
             journal: None,
             memories: Memories::default(),
             held: VecDeque::new(),
+            quarantine: Vec::new(),
             outbox: Outbox::default(),
         }
     }
@@ -338,14 +342,47 @@ impl Helper {
         }
     }
 
-    fn adopt(&mut self, journal: Journal, poller: &Poller) {
+    fn adopt(&mut self, mut journal: Journal, poller: &Poller) {
+        let (quarantine, said) = flight::judge(&mut journal.records, self.config.fault);
+        self.quarantine = quarantine;
+        for frame in said {
+            self.outbox.push(frame, None);
+        }
         self.journal = Some(journal);
         self.with(poller, |unit_type, context| unit_type.adopt(context));
         self.bind(poller);
     }
 
-    /// Hands a message to the type.
+    /// Hands a message to the type, with a note of what is in flight; one that is in quarantine is
+    /// answered in its place.
     fn deliver(&mut self, message: ToHelper, fd: Option<OwnedFd>, poller: &Poller) {
+        if let ToHelper::Pardon { unit } = &message {
+            if let Some(journal) = &mut self.journal {
+                self.quarantine = flight::pardon(&mut journal.records, unit);
+            }
+            return;
+        }
+        let Some(flight) = Flight::of(&message) else {
+            return self.hand_over(message, fd, poller);
+        };
+        let Some(journal) = &self.journal else { return };
+        if let Some(culprit) = self.quarantine.iter().find(|one| one.forbids(&flight)) {
+            let answer = match message {
+                ToHelper::Command(command) => culprit.refuse_command(&command),
+                ToHelper::Load(source) => culprit.refuse_load(source.unit),
+                _ => return,
+            };
+            return self.outbox.push(answer, None);
+        }
+        journal.records.begin(flight.step, &flight.with);
+        fault(&flight);
+        self.hand_over(message, fd, poller);
+        if let Some(journal) = &self.journal {
+            journal.records.end();
+        }
+    }
+
+    fn hand_over(&mut self, message: ToHelper, fd: Option<OwnedFd>, poller: &Poller) {
         let message = match message {
             ToHelper::Load(source) => Message::Load(source),
             ToHelper::Unload { unit } => Message::Unload(unit),

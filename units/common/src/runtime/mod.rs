@@ -33,7 +33,13 @@
 //! reaped. Of others, the manager tells them (`Exited`); they reach the type by the same call, and
 //! the acknowledgement goes out after it returned. The same exit may come by both ways, or twice:
 //! the type knows it by process id and start time.
+//!
+//! *A message that kills*: what is being handed to the type is noted in the journal. A process that
+//! follows one that died by its own fault finds the note; what was in flight at two such deaths is in
+//! quarantine ([`flight`]): a `Load` is answered with an error, a command fails, and nothing else of
+//! the type is affected.
 
+mod flight;
 mod helper;
 pub mod in_process;
 mod outbox;

@@ -344,3 +344,34 @@ fn empty_and_foreign_memory_becomes_an_empty_store() {
     let (store, found) = Store::recover(store.into_memory(), 1 << 20).unwrap();
     assert!(store.is_empty() && !found.reset);
 }
+
+#[test]
+fn what_is_in_flight_outlives_its_writer_and_is_no_record() {
+    let mut store = Store::create(memory(MIN_LENGTH), 1 << 20).unwrap();
+    assert_eq!(store.in_flight(), None);
+    store.put(1, 0, 1, b"a").unwrap();
+    let long = "x".repeat(100);
+    for (text, found) in [
+        ("", ""),
+        ("a.service", "a.service"),
+        (&*long, &long[..48]),
+        ("b", "b"),
+    ] {
+        store.begin(7, text);
+        let (again, damaged) = Store::recover(image(store.memory()), 1 << 20).unwrap();
+        assert_eq!(again.in_flight(), Some((7, found.into())));
+        assert_eq!((damaged.damaged, again.len()), (0, 1));
+    }
+    store.end();
+    assert_eq!(
+        Store::recover(image(store.memory()), 1 << 20)
+            .unwrap()
+            .0
+            .in_flight(),
+        None
+    );
+    // Garbage in its place is text like any other.
+    store.begin(1, "x");
+    store.memory().words()[AT_FLIGHT + 1].store(0xfffe_fdfc, Relaxed);
+    assert!(store.in_flight().is_some());
+}

@@ -129,6 +129,8 @@ pub enum Request {
         /// Unit names.
         units: Vec<String>,
     },
+    /// Our own crashes since boot: a [`Reply::Crash`] each, the oldest first.
+    Crashes,
 }
 
 /// A unit in one line.
@@ -321,6 +323,21 @@ pub struct ManagerInfo {
     pub helpers: Vec<(String, u32, bool)>,
     /// Features missing on this machine, each with what follows.
     pub missing: Vec<String>,
+    /// What is not done any more because it killed one of ours twice.
+    pub quarantine: Vec<String>,
+}
+
+/// A death of one of our own processes by its own fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CrashLine {
+    /// When it was found out.
+    pub at: Micros,
+    /// Who: `manager 3`, `service helper`.
+    pub who: String,
+    /// How: `was killed by SIGSEGV`.
+    pub how: String,
+    /// What it was at; empty if that is not known.
+    pub what: String,
 }
 
 /// Why a request was refused.
@@ -425,4 +442,6 @@ pub enum Reply {
     Planned(PlannedJob),
     /// What is remembered of a unit.
     History(UnitHistory),
+    /// A crash of one of our own processes.
+    Crash(CrashLine),
 }

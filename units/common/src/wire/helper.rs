@@ -185,6 +185,8 @@ pub struct HelperConfig {
     /// Mount point of the cgroup v2 hierarchy with the path of our own root in it, or empty if
     /// there is none: sessions and process groups then.
     pub cgroup_root: String,
+    /// The helper's process before this one died by its own fault: what it was at may be to blame.
+    pub fault: bool,
 }
 
 /// Manager to helper.
@@ -255,6 +257,11 @@ pub enum ToHelper {
         unit: String,
         /// How it stands.
         state: Triggered,
+    },
+    /// What is in quarantine because of this unit (or of any, if it is empty) may be tried again.
+    Pardon {
+        /// Unit name, or empty.
+        unit: String,
     },
     /// A unit of yours gets listening descriptors from now on. Told after its `Load`. To the one that
     /// has them it says what the manager has on record.
@@ -343,6 +350,14 @@ pub enum FromHelper {
     Trigger {
         /// Unit name.
         unit: String,
+    },
+    /// What the process before this one was at when it died by its own fault, for people; and whether
+    /// it is not done any more, because it was the second.
+    Crashed {
+        /// A command and its unit, say.
+        what: String,
+        /// In quarantine now.
+        quarantined: bool,
     },
     /// A unit has listening descriptors for another, in init's keeping. Said before the report that
     /// it is up, so that whoever is started after it has them.

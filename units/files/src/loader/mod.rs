@@ -110,6 +110,21 @@ impl Loader {
         loaded
     }
 
+    /// What a unit is that is not even looked at, because that killed its manager.
+    pub fn quarantined(name: &UnitName) -> Loaded {
+        let mut spec = UnitSpec::new(name.clone());
+        let reason = "it is in quarantine: loading it killed the manager twice (sctl crashes); \
+            sctl reset-failed tries again";
+        spec.load = LoadState::Error {
+            reason: reason.into(),
+        };
+        Loaded {
+            spec,
+            entries: Vec::new(),
+            findings: Vec::new(),
+        }
+    }
+
     /// The first of these conditions that does not hold, as it is written; `None` if they all do.
     /// See [`condition`].
     pub fn failed_condition(&self, conditions: &[Condition]) -> Option<String> {
