@@ -39,6 +39,15 @@ fn init_path() -> PathBuf {
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_init")), PathBuf::from)
 }
 
+/// The worker that belongs to it.
+fn worker_path() -> PathBuf {
+    let beside = init_path().with_file_name("init-worker");
+    if beside.exists() {
+        return beside;
+    }
+    PathBuf::from(env!("CARGO_BIN_EXE_init-worker"))
+}
+
 /// The manager of these tests; cargo builds examples only when nobody names a test, so see to it.
 fn manager_path() -> PathBuf {
     static BUILT: Once = Once::new();
@@ -85,6 +94,7 @@ impl Machine {
             .arg(init_path())
             .args(words)
             .env("FAKE_DIR", &dir)
+            .env("SYSMASTER_INIT_WORKER", worker_path())
             .stdin(Stdio::null())
             .stderr(std::fs::File::create(dir.join("log")).unwrap())
             .spawn()
@@ -480,6 +490,7 @@ impl Machine {
             .arg(init)
             .arg(manager)
             .env("FAKE_DIR", &dir)
+            .env("SYSMASTER_INIT_WORKER", worker_path())
             .stdin(Stdio::null())
             .stderr(std::fs::File::create(dir.join("log")).unwrap())
             .spawn()
