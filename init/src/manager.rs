@@ -21,6 +21,7 @@ use crate::say::{
     Arg::{B, E, N},
 };
 use crate::supervise::Init;
+use crate::switch::Switch;
 use crate::sys::{self, Words, until_nul};
 use crate::workers::Job;
 use core::ffi::CStr;
@@ -186,11 +187,13 @@ impl Init {
         let lived = now.saturating_sub(self.facts.manager_since);
         let next = self.ladder.died(cause, now, lived);
         let then = match next {
+            // The next one starts in the new root.
+            _ if self.switch == Switch::RootKill => Manager::Waiting { at: NEVER },
             Next::Spawn(pause) => Manager::Waiting { at: now + pause },
             Next::Rescue => Manager::Rescue { at: now },
         };
         self.forget_manager(now, then);
-        if next == Next::Rescue {
+        if self.in_rescue() {
             self.enter_rescue(now);
         }
     }

@@ -26,7 +26,8 @@ const STEP_MS: u64 = 4000;
 const SYNC_MS: u64 = 20_000;
 /// Passes over the mount table at most.
 const PASSES: usize = 8;
-/// Mount points that are not unmounted: the API file systems (nothing of theirs is on a disk).
+/// Mount points that are not unmounted, with all below them: the API file systems (nothing of theirs
+/// is on a disk). Of `/run` only itself, because the initramfs may be a directory in it.
 const API: [&[u8]; 5] = [
     b"/proc",
     b"/sys",
@@ -89,6 +90,7 @@ fn swap_off(table: &mut [u8]) {
 
 fn is_api(path: &[u8]) -> bool {
     path == b"/"
+        || path == b"/run"
         || API.iter().any(|api| {
             path.strip_prefix(*api)
                 .is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'/'))
@@ -177,6 +179,7 @@ mod tests {
             "/sys",
             "/sys/fs/cgroup",
             "/dev/pts",
+            "/run",
             "/run/initramfs",
         ] {
             assert!(is_api(path.as_bytes()), "{path}");
@@ -184,7 +187,7 @@ mod tests {
         for path in [
             "/home",
             "/development",
-            "/run",
+            "/run/media",
             "/srv/proc",
             "/run/initramfsx",
         ] {
