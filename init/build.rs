@@ -1,4 +1,4 @@
-//! Linker options for PID 1, where the linker is lld called as such (static builds): no padding
+//! Linker options for PID 1 and its worker, where the linker is lld called as such (static builds): no padding
 //! between segments, no tables for unwinding, equal functions once. Every page of the executable counts in
 //! the memory of a process that never ends. With any other linker nothing is asked for.
 
@@ -18,6 +18,6 @@ fn main() {
         "-znoseparate-code",
         "-znorelro",
     ] {
-        println!("cargo::rustc-link-arg-bin=init={option}");
+        println!("cargo::rustc-link-arg-bins={option}");
     }
 }

@@ -246,6 +246,36 @@ impl Manager {
                 mount("tmpfs", words[1], "");
                 self.tell("mounted");
             }
+            // What switch-root goes to: the root as it is, once more.
+            "bind-root" => {
+                mount_with("/", words[1], "", libc::MS_BIND | libc::MS_REC, "");
+                self.tell("mounted");
+            }
+            "switch-root" => self.send(
+                &FromManager::SwitchRoot {
+                    root: words[1].as_bytes(),
+                    init: words[2].as_bytes(),
+                },
+                &[],
+            ),
+            // What a shutdown goes back to: the root as it is, and a script in it.
+            "initramfs" => {
+                mount("tmpfs", "/run", "");
+                for name in ["upper", "work", "initramfs"] {
+                    std::fs::create_dir(format!("/run/{name}")).unwrap();
+                }
+                let layers = "lowerdir=/,upperdir=/run/upper,workdir=/run/work";
+                mount("overlay", "/run/initramfs", layers);
+                let script = "/run/initramfs/shutdown";
+                std::fs::write(
+                    script,
+                    "#!/bin/sh\necho \"back in the initramfs: $1 $$\" >&2\n",
+                )
+                .unwrap();
+                let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+                std::fs::set_permissions(script, mode).unwrap();
+                self.tell("mounted");
+            }
             "drop-file" => {
                 let label = Label::of(Kind::SERVICE, "file").at(number(1) as u16);
                 self.send(&FromManager::Drop { label }, &[]);
@@ -389,18 +419,19 @@ fn receive(socket: i32, buf: &mut [u8]) -> Option<(usize, Option<OwnedFd>)> {
 }
 
 fn mount(kind: &str, target: &str, data: &str) {
-    let [kind, target, data] = [kind, target, data].map(|s| std::ffi::CString::new(s).unwrap());
+    mount_with(kind, target, kind, 0, data);
+}
+
+fn mount_with(source: &str, target: &str, kind: &str, flags: libc::c_ulong, data: &str) {
+    let [source, kind, target, data] =
+        [source, kind, target, data].map(|s| std::ffi::CString::new(s).unwrap());
     // SAFETY: all strings end in NUL.
     let result = unsafe {
         let data = data.as_ptr().cast();
-        libc::mount(kind.as_ptr(), target.as_ptr(), kind.as_ptr(), 0, data)
+        libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, data)
     };
-    assert_eq!(
-        result,
-        0,
-        "mount {target:?}: {}",
-        std::io::Error::last_os_error()
-    );
+    let error = std::io::Error::last_os_error();
+    assert_eq!(result, 0, "mount {target:?}: {error}");
 }
 
 fn memfd(content: &str) -> OwnedFd {

@@ -9,14 +9,14 @@
 //! should not have is dropped, the descriptors are disposed of.
 
 use crate::last;
-use crate::manager::Manager;
 use crate::say::{self, Arg::N};
-use crate::store::Put;
+use crate::store;
 use crate::supervise::{DOOMED_MAX, Init};
-use crate::sys::{self, FDS_MAX};
+use crate::sys::{self, FDS_MAX, Packet};
+use init_wire::codec::Put;
 use init_wire::{
-    BuildId, FRAME_MAX, FromManager, Hello, Kind, Label, Refusal, Request, Shutdown, ToManager,
-    VERSION,
+    BuildId, FRAME_MAX, FromManager, Hello, Kind, Label, Refusal, Request, Shutdown, VERSION,
+    number,
 };
 
 /// Frames read before others get a turn.
@@ -56,7 +56,7 @@ pub struct Talk {
     ping_due: bool,
     /// The ping that was not answered.
     ping: Option<u64>,
-    answer: Option<Answer>,
+    answer: Answer,
     list: Option<List>,
     pub blocked: Blocked,
     /// The other end is closed; the process may live.
@@ -65,11 +65,17 @@ pub struct Talk {
     complained: bool,
 }
 
+/// An answer, as the frame it will be.
 #[derive(Clone, Copy)]
 struct Answer {
-    frame: ToManager,
+    frame: [u8; ANSWER],
+    /// 0: there is none.
+    len: u8,
     fd: Option<i32>,
 }
+
+/// Bytes of the longest answer: a number, a label (3, 16 and 3 bytes), a reason.
+const ANSWER: usize = 24;
 
 #[derive(Clone, Copy)]
 struct List {
@@ -78,14 +84,16 @@ struct List {
     count: u32,
 }
 
+#[derive(Clone, Copy)]
 enum Due {
     Hello,
-    Signal(u8),
+    Signal(u32),
     Discarded,
     Ping,
     Answer,
-    Listed(List),
     Exit,
+    Listed(Label, List),
+    ListEnd(u32),
 }
 
 impl Talk {
@@ -96,7 +104,11 @@ impl Talk {
             signals_told: 0,
             ping_due: false,
             ping: None,
-            answer: None,
+            answer: Answer {
+                frame: [0; ANSWER],
+                len: 0,
+                fd: None,
+            },
             list: None,
             blocked: Blocked::No,
             hung_up: false,
@@ -104,9 +116,14 @@ impl Talk {
         }
     }
 
+    /// There is nobody to say anything to.
+    pub fn reset(&mut self) {
+        *self = Talk::new();
+    }
+
     /// A new manager is there, who knows nothing.
     pub fn restart(&mut self) {
-        *self = Talk::new();
+        self.reset();
         self.hello_due = true;
     }
 
@@ -118,12 +135,12 @@ impl Talk {
 
     /// Whether an answer is on its way.
     pub fn answering(&self) -> bool {
-        self.answer.is_some() || self.list.is_some()
+        self.answer.len > 0 || self.list.is_some()
     }
 
     /// This signal is to be told again.
     pub fn forget_signal(&mut self, signo: u32) {
-        self.signals_told &= !1_u64.checked_shl(signo).unwrap_or(0);
+        self.signals_told &= !bit(signo);
     }
 
     /// Tell the manager that exits were discarded.
@@ -139,7 +156,7 @@ impl Init {
             return false;
         };
         self.memories.ring.owed()
-            || self.talk.signals_told & self.signals != 0
+            || self.talk.signals_told & self.facts.signals != 0
             || self.talk.ping.is_some()
             || self.talk.hung_up
             || self.talk.blocked != Blocked::No
@@ -148,80 +165,110 @@ impl Init {
 
     /// Whether anything is to be sent.
     pub fn has_to_say(&self) -> bool {
-        self.channel().is_some() && !self.talk.hung_up && self.next_frame().is_some()
+        self.channel().is_some() && !self.talk.hung_up && self.due().is_some()
     }
 
-    fn next_frame(&self) -> Option<(ToManager, Option<i32>, Due)> {
+    /// What is to be said next.
+    #[inline(never)]
+    fn due(&self) -> Option<Due> {
         let talk = &self.talk;
-        if talk.hello_due {
-            return Some((self.hello(), None, Due::Hello));
-        }
-        let signals = self.signals & !talk.signals_told;
-        if signals != 0 {
-            let signo = signals.trailing_zeros() as u8;
-            return Some((ToManager::Signal { signo }, None, Due::Signal(signo)));
-        }
-        if talk.discarded_due {
-            let count = self.discarded;
-            return Some((ToManager::Discarded { count }, None, Due::Discarded));
-        }
-        if talk.ping_due {
-            let nonce = talk.ping.unwrap_or_default();
-            return Some((ToManager::Ping { nonce }, None, Due::Ping));
-        }
-        if let Some(answer) = &talk.answer {
-            return Some((answer.frame, answer.fd, Due::Answer));
-        }
-        if let Some(exit) = self.memories.ring.unsent() {
-            return Some((ToManager::Exited(exit), None, Due::Exit));
-        }
-        let mut list = talk.list?;
-        while let Some((label, _)) = self.memories.store.at(list.next) {
-            list.next += 1;
-            if list.kind == Kind::ANY || list.kind == label.kind {
-                list.count += 1;
-                return Some((ToManager::Listed { label }, None, Due::Listed(list)));
+        let signals = self.facts.signals & !talk.signals_told;
+        Some(if talk.hello_due {
+            Due::Hello
+        } else if signals != 0 {
+            Due::Signal(signals.trailing_zeros())
+        } else if talk.discarded_due {
+            Due::Discarded
+        } else if talk.ping_due {
+            Due::Ping
+        } else if talk.answer.len > 0 {
+            Due::Answer
+        } else if self.memories.ring.unsent().is_some() {
+            Due::Exit
+        } else {
+            let mut list = talk.list?;
+            loop {
+                let Some((label, _)) = self.memories.store.at(list.next) else {
+                    break Due::ListEnd(list.count);
+                };
+                list.next += 1;
+                if list.kind == Kind::ANY || list.kind == label.kind {
+                    list.count += 1;
+                    break Due::Listed(label, list);
+                }
             }
-        }
-        // The end of a list is an answer like any other; see `sent`.
-        Some((ToManager::ListEnd { count: list.count }, None, Due::Answer))
-    }
-
-    fn hello(&self) -> ToManager {
-        let now = sys::now();
-        let left = |at: u64| at.saturating_sub(now).min(u64::from(u32::MAX)) as u32;
-        ToManager::Hello(Hello {
-            version: VERSION,
-            build: BUILD,
-            epoch: self.epoch,
-            flags: self.flags
-                | if self.ladder.safe_mode() {
-                    init_wire::flags::SAFE_MODE
-                } else {
-                    0
-                },
-            before: self.before,
-            shutdown: self.shutdown.map(|(ending, at)| Shutdown {
-                ending,
-                left_ms: left(at),
-            }),
-            capacity: self.memories.store.capacity() as u32,
-            kept: self.memories.store.len() as u32,
-            discarded: self.discarded,
-            waiting: self.memories.ring.len() as u32,
         })
     }
 
-    fn sent(&mut self, due: &Due) {
+    /// Writes the frame.
+    fn frame(&self, due: Due, out: &mut Put<'_>) {
+        match due {
+            Due::Hello => self.hello(out),
+            Due::Signal(signo) => {
+                out.u8(number::SIGNAL);
+                out.u8(signo as u8);
+            }
+            Due::Discarded => out.pair(number::DISCARDED, self.facts.discarded),
+            Due::Ping => out.pair(number::PING, self.talk.ping.unwrap_or_default()),
+            Due::Answer => {
+                let answer = &self.talk.answer;
+                out.bytes(
+                    answer
+                        .frame
+                        .get(..usize::from(answer.len))
+                        .unwrap_or_default(),
+                );
+            }
+            Due::Exit => {
+                out.u8(number::EXITED);
+                if let Some(exit) = self.memories.ring.unsent() {
+                    exit.put(out);
+                }
+            }
+            Due::Listed(label, _) => {
+                out.u8(number::LISTED);
+                out.label(&label);
+            }
+            Due::ListEnd(count) => out.pair(number::LIST_END, u64::from(count)),
+        }
+    }
+
+    fn hello(&self, out: &mut Put<'_>) {
+        let safe = if self.ladder.safe_mode() {
+            init_wire::flags::SAFE_MODE
+        } else {
+            0
+        };
+        let left = self.facts.shutdown_at.saturating_sub(sys::now());
+        out.u8(number::HELLO);
+        let hello = Hello {
+            version: VERSION,
+            build: BUILD,
+            epoch: self.facts.epoch,
+            flags: self.facts.settings.flags | safe,
+            before: self.before(),
+            shutdown: self.ending().map(|ending| Shutdown {
+                ending,
+                left_ms: left.min(u64::from(u32::MAX)) as u32,
+            }),
+            capacity: self.memories.store.capacity() as u32,
+            kept: self.memories.store.len() as u32,
+            discarded: self.facts.discarded,
+            waiting: self.memories.ring.len() as u32,
+        };
+        hello.put(out);
+    }
+
+    fn sent(&mut self, due: Due) {
         let talk = &mut self.talk;
         match due {
             Due::Hello => talk.hello_due = false,
-            Due::Signal(signo) => talk.signals_told |= 1 << signo,
+            Due::Signal(signo) => talk.signals_told |= bit(signo),
             Due::Discarded => talk.discarded_due = false,
             Due::Ping => talk.ping_due = false,
-            Due::Answer if talk.answer.is_some() => talk.answer = None,
-            Due::Answer => talk.list = None,
-            Due::Listed(list) => talk.list = Some(*list),
+            Due::Answer => talk.answer.len = 0,
+            Due::Listed(_, list) => talk.list = Some(list),
+            Due::ListEnd(_) => talk.list = None,
             Due::Exit => self.memories.ring.mark_sent(),
         }
     }
@@ -238,18 +285,18 @@ impl Init {
             if self.talk.hung_up || self.talk.blocked != Blocked::No {
                 return;
             }
-            let Some((frame, with, due)) = self.next_frame() else {
-                return;
+            let Some(due) = self.due() else { return };
+            let mut buf = [0; 128];
+            let mut out = Put::new(&mut buf);
+            self.frame(due, &mut out);
+            let with = if matches!(due, Due::Answer) {
+                self.talk.answer.fd
+            } else {
+                None
             };
-            let mut buf = [0; FRAME_MAX];
-            let result = match frame.encode(&mut buf) {
-                Some(bytes) => sys::send(fd, bytes, with),
-                // No frame of ours is that long; if one were, it could never be sent.
-                None => Ok(()),
-            };
-            match result {
+            match sys::send(fd, out.written(), with) {
                 Ok(()) => {
-                    self.sent(&due);
+                    self.sent(due);
                     self.liveness.owe(now);
                 }
                 Err(libc::EAGAIN) => self.talk.blocked = Blocked::Socket,
@@ -258,7 +305,7 @@ impl Init {
                 }
                 Err(libc::EINTR) => {}
                 Err(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN) => self.talk.hung_up = true,
-                Err(_) => self.sent(&due),
+                Err(_) => self.sent(due),
             }
         }
     }
@@ -274,9 +321,10 @@ impl Init {
     /// Reads what the manager has said. `ended`: it has ended, what cannot be answered is not.
     pub fn read_frames(&mut self, now: u64, ended: bool) {
         let mut empty = 0;
+        let mut packet = Packet::<{ FRAME_MAX + 1 }>::new();
         for _ in 0..if ended { DRAIN } else { READ_TURN } {
             if ended {
-                self.talk.answer = None;
+                self.talk.answer.len = 0;
                 self.talk.list = None;
                 self.close_doomed(now);
             }
@@ -284,19 +332,17 @@ impl Init {
                 return;
             }
             let Some(fd) = self.channel() else { return };
-            let mut buf = [0; FRAME_MAX + 1];
-            let mut fds = [-1; FDS_MAX];
-            let packet = match sys::receive(fd, &mut buf, &mut fds) {
-                Ok(packet) => packet,
+            match packet.receive(fd) {
+                Ok(()) => {}
                 Err(libc::EINTR) => continue,
                 Err(libc::EAGAIN) => return,
                 Err(_) => {
                     self.talk.hung_up = true;
                     return;
                 }
-            };
-            let fds = fds.get(..packet.fds).unwrap_or_default();
-            if packet.len == 0 && fds.is_empty() {
+            }
+            let (bytes, fds) = (packet.bytes(), packet.fds());
+            if bytes.is_empty() && fds.is_empty() {
                 // Closed, or a packet of length 0: the former does not end.
                 empty += 1;
                 if empty > 8 {
@@ -305,18 +351,30 @@ impl Init {
                 }
                 continue;
             }
-            let bytes = if packet.cut {
+            let frame = if packet.cut {
                 None
             } else {
-                buf.get(..packet.len)
+                FromManager::decode(bytes)
             };
-            match bytes.and_then(FromManager::decode) {
-                Some(frame) => {
-                    self.liveness
-                        .heard(now, matches!(frame, FromManager::Hello { .. }));
-                    self.handle(&frame, fds, now);
-                }
-                None => self.complain(fds),
+            if let Some(FromManager::Keep { label }) = frame {
+                self.liveness.heard(now, false);
+                self.keep(label, fds);
+                continue;
+            }
+            for fd in fds {
+                self.dispose(*fd);
+            }
+            if let Some(frame) = frame {
+                let hello = matches!(frame, FromManager::Hello { .. });
+                self.liveness.heard(now, hello);
+                self.heard_at = now;
+                self.handle(&frame, now);
+            } else if !self.talk.complained {
+                self.talk.complained = true;
+                say::warning(
+                    "the manager sent what is no frame; ignored, and so are further ones",
+                    &[],
+                );
             }
         }
     }
@@ -326,36 +384,7 @@ impl Init {
         self.read_frames(now, true);
     }
 
-    /// There is no manager any more to say anything to.
-    pub fn manager_gone(&mut self, _now: u64) {
-        self.talk = Talk::new();
-        self.memories.ring.resend();
-    }
-
-    fn complain(&mut self, fds: &[i32]) {
-        if !self.talk.complained {
-            self.talk.complained = true;
-            say::warning(
-                "the manager sent what is no frame; ignored, and so are further ones",
-                &[],
-            );
-        }
-        for fd in fds {
-            self.dispose(*fd);
-        }
-    }
-
-    fn answer(&mut self, frame: ToManager) {
-        self.talk.answer = Some(Answer { frame, fd: None });
-    }
-
-    fn handle(&mut self, frame: &FromManager<'_>, fds: &[i32], now: u64) {
-        if let FromManager::Keep { label } = *frame {
-            return self.keep(label, fds);
-        }
-        for fd in fds {
-            self.dispose(*fd);
-        }
+    fn handle(&mut self, frame: &FromManager<'_>, now: u64) {
         match *frame {
             FromManager::Hello { epoch, .. } => self.heard_hello(epoch),
             FromManager::Ack { seq } => {
@@ -366,26 +395,20 @@ impl Init {
             FromManager::Keep { .. } | FromManager::Pong { .. } => {}
             FromManager::Taken { signo } => {
                 // One that came again since it was told is not taken by this: it is told again.
-                let taken = 1_u64.checked_shl(u32::from(signo)).unwrap_or(0);
-                self.signals &= !(taken & self.talk.signals_told);
-                self.talk.signals_told &= self.signals;
+                self.facts.signals &= !(bit(u32::from(signo)) & self.talk.signals_told);
+                self.talk.signals_told &= self.facts.signals;
             }
             FromManager::Drop { label } => self.let_go(&|one| one == label),
             FromManager::DropOwner { kind, hash } => {
                 self.let_go(&|one| one.kind == kind && one.hash == hash);
             }
-            FromManager::Fetch { label } => {
-                self.talk.answer = Some(match self.memories.store.get(label) {
-                    Some(fd) => Answer {
-                        frame: ToManager::Fd { label },
-                        fd: Some(fd),
-                    },
-                    None => Answer {
-                        frame: ToManager::NotFound { label },
-                        fd: None,
-                    },
-                });
-            }
+            FromManager::Fetch { label } => match self.memories.store.get(label) {
+                Some(fd) => {
+                    self.answer_label(number::FD, label, None);
+                    self.talk.answer.fd = Some(fd);
+                }
+                None => self.answer_label(number::NOT_FOUND, label, None),
+            },
             FromManager::List { kind } => {
                 self.talk.list = Some(List {
                     kind,
@@ -398,68 +421,53 @@ impl Init {
                 deadline_ms,
             } => {
                 let at = now + u64::from(deadline_ms.min(DEADLINE_MAX_MS));
-                let at = self.shutdown.map_or(at, |(_, before)| at.min(before));
-                self.shutdown = Some((ending, at));
+                if self.facts.ending == 0 || at < self.facts.shutdown_at {
+                    self.facts.shutdown_at = at;
+                }
+                self.facts.ending = 1 + ending as u32;
             }
             FromManager::Finish => {
-                if let Some((ending, _)) = self.shutdown {
+                if let Some(ending) = self.ending() {
                     last::begin(self, ending, now);
                 }
             }
-            FromManager::Reexec => self.switch.begin_reexec(),
-            FromManager::SwitchRoot { root, init } => {
-                if !self.switch.begin_root(root.as_bytes(), init.as_bytes()) {
-                    self.failed(Request::SwitchRoot, libc::EINVAL);
-                }
-            }
-            FromManager::Watchdog { timeout_ms } => self.arm_watchdog(timeout_ms, now),
-            FromManager::Ready => {}
+            FromManager::Reexec => self.want_reexec(),
+            FromManager::SwitchRoot { root, init } => self.want_root(root, init),
+            FromManager::Watchdog { timeout_ms } => self.feed_watchdog(timeout_ms, now),
+            FromManager::WatchdogAtReboot { ms } => self.facts.watchdog_reboot_ms = ms,
+            FromManager::Ready => self.settle(),
         }
     }
 
     fn heard_hello(&mut self, epoch: u64) {
-        if epoch != self.epoch {
+        if epoch != self.facts.epoch {
             say::warning(
                 "the manager speaks of epoch %, it is %",
-                &[N(epoch), N(self.epoch)],
+                &[N(epoch), N(self.facts.epoch)],
             );
         }
-        if let Manager::Running(running) = &mut self.manager {
-            running.up = true;
-        }
+        self.facts.manager_up = 1;
         self.reap_again |= self.reap_stalled;
     }
 
     fn keep(&mut self, label: Label, fds: &[i32]) {
-        let (&[fd], true) = (fds, label.kind != Kind::ANY) else {
+        let &[fd] = fds else {
             for fd in fds {
                 self.dispose(*fd);
             }
-            let why = if fds.len() == 1 {
-                Refusal::Kind
-            } else {
-                Refusal::NotOne
-            };
-            return self.answer(ToManager::Refused { label, why });
+            return self.answer_label(number::REFUSED, label, Some(Refusal::NotOne));
         };
-        let put = self.memories.store.put(label, fd);
-        match put {
-            Put::Kept => {}
-            Put::Replaced(old) => self.dispose(old),
-            Put::Full | Put::Quota | Put::Kind => self.dispose(fd),
+        let (number, why, stray) = match self.memories.store.put(label, fd) {
+            store::Put::Kept => (number::KEPT, None, -1),
+            store::Put::Replaced(old) => (number::KEPT, None, old),
+            store::Put::Full => (number::FULL, None, fd),
+            store::Put::Quota => (number::REFUSED, Some(Refusal::Quota), fd),
+            store::Put::Kind => (number::REFUSED, Some(Refusal::Kind), fd),
+        };
+        if stray >= 0 {
+            self.dispose(stray);
         }
-        self.answer(match put {
-            Put::Kept | Put::Replaced(_) => ToManager::Kept { label },
-            Put::Full => ToManager::Full { label },
-            Put::Quota => ToManager::Refused {
-                label,
-                why: Refusal::Quota,
-            },
-            Put::Kind => ToManager::Refused {
-                label,
-                why: Refusal::Kind,
-            },
-        });
+        self.answer_label(number, label, why);
     }
 
     fn let_go(&mut self, wanted: &dyn Fn(Label) -> bool) {
@@ -472,16 +480,44 @@ impl Init {
             self.dispose(fd);
             count += 1;
         }
-        self.answer(ToManager::Dropped { count });
+        self.answer_number(number::DROPPED, count);
+    }
+
+    /// Prepares an answer that `write` writes.
+    #[inline(never)]
+    fn answer(&mut self, write: &dyn Fn(&mut Put<'_>)) {
+        let answer = &mut self.talk.answer;
+        let mut out = Put::new(&mut answer.frame);
+        write(&mut out);
+        answer.len = out.written().len() as u8;
+        answer.fd = None;
+    }
+
+    fn answer_label(&mut self, number: u8, label: Label, why: Option<Refusal>) {
+        self.answer(&|out| {
+            out.u8(number);
+            out.label(&label);
+            if let Some(why) = why {
+                out.u8(why as u8);
+            }
+        });
+    }
+
+    pub fn answer_number(&mut self, number: u8, value: u32) {
+        self.answer(&|out| out.pair(number, u64::from(value)));
     }
 
     /// Tells the manager that a request of it failed.
     pub fn failed(&mut self, request: Request, errno: i32) {
-        self.answer(ToManager::Failed { request, errno });
+        self.answer(&|out| {
+            out.u8(number::FAILED);
+            out.u8(request as u8);
+            out.int(errno);
+        });
     }
+}
 
-    /// Tells the manager what the hardware watchdog does.
-    pub fn watchdog_is(&mut self, timeout_ms: u32) {
-        self.answer(ToManager::WatchdogArmed { timeout_ms });
-    }
+/// A set of one signal, or of none if there is no such.
+pub fn bit(signo: u32) -> u64 {
+    1_u64.checked_shl(signo).unwrap_or(0)
 }

@@ -1,25 +1,25 @@
 //! The last step: from "every unit is stopped" (or init's own deadline) to the end.
 //!
 //! ```text
-//!   No ─begin─▶ Term ─▶ Kill ─▶ Unmount ─▶ Sync* ─▶ Pivot** ─▶ Reboot ─▶ End
-//!       TERM to all   KILL    worker     worker    worker     worker   reap for ever
+//!   No ─begin─▶ Term ─▶ Kill ─▶ Release ─▶ Unmount ─▶ Sync* ─▶ Reboot ─▶ End
+//!       TERM to all   KILL    close kept    worker               child   reap for ever
+//!                             descriptors     └─▶ the initramfs's /shutdown**
 //! ```
 //!
-//! \* only when the unmount worker ran out of time; \*\* only when an initramfs left its
-//! `/run/initramfs/shutdown`. Each stage has a deadline; `Term` and `Kill` end early when init has no
-//! child left. From `begin` on no manager is spawned. Nothing in here can be stopped, taken
-//! back, or asked for twice.
+//! \* only when the worker ran out of time or is not to be had: then `/` is made read-only as well;
+//! \*\* only when an initramfs left its `/run/initramfs/shutdown`. Each stage has a deadline; `Term`
+//! and `Kill` end early when init has no child left. From `begin` on no manager is spawned. Nothing in
+//! here can be stopped, taken back, or asked for twice.
 
-use crate::options::Rescue;
 use crate::say::{
     self,
     Arg::{B, E},
 };
 use crate::supervise::Init;
-use crate::sys;
-use crate::text::{Text, join, parse};
-use crate::unmount;
-use crate::workers::{Job, status_of};
+use crate::sys::{self, Words, until_nul};
+use crate::text::parse;
+use crate::work;
+use crate::workers::Job;
 use core::ffi::CStr;
 use init_wire::Ending;
 
@@ -27,9 +27,9 @@ use init_wire::Ending;
 const TERM_MS: u64 = 5000;
 /// After SIGKILL. What is still there then sleeps in the kernel.
 const KILL_MS: u64 = 3000;
+const RELEASE_MS: u64 = 4000;
 const UNMOUNT_MS: u64 = 60_000;
 const SYNC_MS: u64 = 20_000;
-const PIVOT_MS: u64 = 10_000;
 const REBOOT_MS: u64 = 30_000;
 
 /// Where in the last step we are.
@@ -41,7 +41,7 @@ pub enum Stage {
     Term { until: u64 },
     /// Everybody was killed.
     Kill { until: u64 },
-    /// A worker is at it; its own deadline counts.
+    /// A child is at it; its own deadline counts.
     Working,
     /// Nothing more can be done: reap for ever.
     End,
@@ -50,8 +50,8 @@ pub enum Stage {
 /// What the manager leaves for the very end, in files beside its sockets: `/run` may be gone by then,
 /// so they are read at the beginning of the last step.
 pub struct Parting {
-    /// Argument of the kernel's reboot; empty if none.
-    argument: Text,
+    /// Argument of the kernel's reboot, and NULs; empty if none.
+    argument: [u8; 256],
     /// Exit status of init in a container, in place of a reboot.
     status: Option<u8>,
 }
@@ -63,7 +63,7 @@ impl Parting {
     /// Nothing.
     pub const fn new() -> Parting {
         Parting {
-            argument: Text::new(),
+            argument: [0; 256],
             status: None,
         }
     }
@@ -71,7 +71,10 @@ impl Parting {
     fn read(&mut self) {
         let mut buf = [0; 256];
         if let Ok(text) = sys::read_file(ARGUMENT, &mut buf) {
-            self.argument.bytes(text.trim_ascii());
+            // One byte less than there is room: it ends in NUL.
+            for (place, byte) in self.argument.iter_mut().zip(text.trim_ascii()).take(255) {
+                *place = *byte;
+            }
         }
         if let Ok(text) = sys::read_file(STATUS, &mut buf) {
             self.status = parse(text.trim_ascii()).and_then(|status| u8::try_from(status).ok());
@@ -79,21 +82,25 @@ impl Parting {
     }
 }
 
+/// What the initramfs's `/shutdown` is told, and what is told to people.
+const WORDS: [(&CStr, &[u8]); 4] = [
+    (c"poweroff", b"powering off"),
+    (c"reboot", b"rebooting"),
+    (c"halt", b"halting"),
+    (c"kexec", b"starting the loaded kernel"),
+];
+
 /// Begins the last step.
 pub fn begin(init: &mut Init, ending: Ending, now: u64) {
     if init.last != Stage::No {
         return;
     }
-    let deadline = init.shutdown.map_or(now, |(_, at)| at);
-    init.shutdown = Some((ending, deadline));
-    let what: &[u8] = match ending {
-        Ending::Poweroff => b"powering off",
-        Ending::Reboot => b"rebooting",
-        Ending::Halt => b"halting",
-        Ending::Kexec => b"starting the loaded kernel",
-    };
-    say::notice("%", &[B(what)]);
+    init.facts.ending = 1 + ending as u32;
+    if let Some((_, text)) = WORDS.get(ending as usize) {
+        say::notice("%", &[B(text)]);
+    }
     init.parting.read();
+    init.watchdog_at_the_end(ending, now);
     init.dismiss_manager();
     sys::kill(-1, libc::SIGTERM);
     sys::kill(-1, libc::SIGCONT);
@@ -105,157 +112,148 @@ pub fn begin(init: &mut Init, ending: Ending, now: u64) {
 
 /// Goes on if a deadline has passed; `childless`: nobody is left to wait for.
 pub fn tick(init: &mut Init, now: u64, childless: bool) {
+    if !childless && deadline(init) > now {
+        return;
+    }
     match init.last {
-        Stage::Term { until } if childless || until <= now => {
+        Stage::Term { .. } => {
             sys::kill(-1, libc::SIGKILL);
             init.last = Stage::Kill {
                 until: now + KILL_MS,
             };
             init.reap_again = true;
-            if childless {
-                tick_kill(init);
+        }
+        Stage::Kill { .. } => {
+            init.last = Stage::Working;
+            let store = &init.memories.store;
+            let release = || {
+                let mut index = 0;
+                while let Some((label, fd)) = store.at(index) {
+                    if label.kind != init_wire::Kind::WATCHDOG {
+                        sys::close(fd);
+                    }
+                    index += 1;
+                }
+                0
+            };
+            if init
+                .workers
+                .start(Job::Release, RELEASE_MS, true, release)
+                .is_err()
+            {
+                ended(init, Job::Release, None);
             }
         }
-        Stage::Kill { until } if childless || until <= now => tick_kill(init),
         _ => {}
     }
 }
 
-fn tick_kill(init: &mut Init) {
-    init.last = Stage::Working;
-    let all = init.options.unmount.unwrap_or(!init.container);
-    let store = &init.memories.store;
-    let started = init
-        .workers
-        .start(Job::Unmount, Some(UNMOUNT_MS), true, || {
-            unmount::everything(store, all)
-        });
-    if started.is_err() {
-        reboot(init);
-    }
-}
-
-/// When [`tick`] wants to be called.
-pub fn deadline(init: &Init) -> Option<u64> {
+/// When [`tick`] wants to be called; `u64::MAX`: not by itself.
+pub fn deadline(init: &Init) -> u64 {
     match init.last {
-        Stage::Term { until } | Stage::Kill { until } => Some(until),
-        _ => None,
+        Stage::Term { until } | Stage::Kill { until } => until,
+        _ => u64::MAX,
     }
 }
 
-/// A worker of the last step ended, or was killed at its deadline (`None`).
-pub fn worker_ended(init: &mut Init, job: Job, status: Option<i32>) {
+/// A child of the last step ended, or was killed at its deadline, or could not be started (`None`).
+pub fn ended(init: &mut Init, job: Job, status: Option<i32>) {
     if init.last != Stage::Working {
         return;
     }
-    match (job, status) {
-        (Job::Unmount, None) => {
-            say::error("unmounting takes too long, going on without", &[]);
-            let sync = init
-                .workers
-                .start(Job::Sync, Some(SYNC_MS), false, unmount::sync);
-            if sync.is_err() {
-                reboot(init);
-            }
+    if job == Job::Release && init.facts.settings.unmount != 0 {
+        if init
+            .work(Job::Unmount, UNMOUNT_MS, &[c"init-worker", c"unmount"])
+            .is_ok()
+        {
+            return;
         }
-        (Job::Unmount, Some(_)) if sys::exists(c"/run/initramfs/shutdown") && !init.container => {
-            let pivot = init.workers.start(Job::Pivot, Some(PIVOT_MS), false, pivot);
-            if pivot.is_err() {
-                reboot(init);
-            }
+    } else if job == Job::Unmount && status == Some(work::INITRAMFS << 8) {
+        go_back(init);
+    } else if job == Job::Reboot {
+        if init.container {
+            // Without the right to reboot a namespace: its end is ours.
+            sys::exit(0);
         }
-        (Job::Pivot, Some(0)) => {
-            // The worker's pivot_root took our root along. Comes back only if it fails.
-            let _ = sys::chdir(c"/");
-            let verb = match init.shutdown {
-                Some((Ending::Reboot, _)) => c"reboot",
-                Some((Ending::Halt, _)) => c"halt",
-                Some((Ending::Kexec, _)) => c"kexec",
-                _ => c"poweroff",
-            };
-            let arguments = sys::List::new(&[c"/shutdown", verb]);
-            let error = sys::exec(c"/shutdown", &arguments, &sys::List::environment(None));
-            say::error("the initramfs's /shutdown: %", &[E(error)]);
-            reboot(init);
-        }
-        (Job::Unmount | Job::Sync | Job::Pivot, _) => reboot(init),
-        (Job::Reboot, _) => {
-            if init.container {
-                // Without the right to reboot a namespace: its end is ours.
-                sys::exit(0);
-            }
-            say::error("the kernel does not end the machine; switch it off", &[]);
-            init.last = Stage::End;
-        }
-        _ => {}
+        say::error("the kernel does not end the machine; switch it off", &[]);
+        init.last = Stage::End;
+        return;
     }
-}
-
-fn reboot(init: &mut Init) {
+    let unmounted = job != Job::Release || init.facts.settings.unmount == 0;
+    if (job == Job::Unmount && status.is_none_or(|status| status & 0x7f != 0) || !unmounted)
+        && init.workers.start(Job::Sync, SYNC_MS, false, sync).is_ok()
+    {
+        say::error("unmounting failed or takes too long, going on without", &[]);
+        return;
+    }
     if let (true, Some(status)) = (init.container, init.parting.status) {
         sys::exit(i32::from(status));
     }
-    let ending = init.shutdown.map_or(Ending::Poweroff, |(ending, _)| ending);
-    let argument = &init.parting.argument;
-    let started = init.workers.start(Job::Reboot, Some(REBOOT_MS), false, || {
-        end_machine(ending, argument)
-    });
-    if started.is_err() {
+    let ending = init.ending().unwrap_or(Ending::Poweroff);
+    let argument = init.parting.argument;
+    let end = || {
+        end_machine(ending, until_nul(&argument));
+        1
+    };
+    if init
+        .workers
+        .start(Job::Reboot, REBOOT_MS, false, end)
+        .is_err()
+    {
         // No process to be had: then in person. It comes back only if the kernel refuses.
-        end_machine(ending, argument);
+        end_machine(ending, until_nul(&argument));
         init.last = Stage::End;
     }
 }
 
-/// Tells the kernel; the second-best where the first is refused.
-fn end_machine(ending: Ending, argument: &Text) -> i32 {
-    match ending {
-        Ending::Poweroff => {
-            sys::reboot(&sys::Reboot::Poweroff);
-            sys::reboot(&sys::Reboot::Halt)
-        }
-        Ending::Reboot => {
-            if let Some(argument) = argument.whole().filter(|text| !text.is_empty()) {
-                sys::reboot_with(argument);
-            }
-            sys::reboot(&sys::Reboot::Restart)
-        }
-        Ending::Halt => sys::reboot(&sys::Reboot::Halt),
-        Ending::Kexec => {
-            sys::reboot(&sys::Reboot::Kexec);
-            sys::reboot(&sys::Reboot::Restart)
-        }
-    }
+/// The initramfs is the root again, ours too: executes its `/shutdown`. Comes back only if that fails.
+fn go_back(init: &mut Init) {
+    let verb = WORDS
+        .get(init.facts.ending.wrapping_sub(1) as usize)
+        .map_or(c"", |(verb, _)| *verb);
+    let error = match sys::chdir(c"/") {
+        Ok(()) => sys::exec(
+            c"/shutdown",
+            &Words::of(&[c"/shutdown", verb]),
+            &init.environment,
+        ),
+        Err(error) => error,
+    };
+    say::error("the initramfs's /shutdown: %", &[E(error)]);
 }
 
-/// Makes the initramfs in `/run/initramfs` the root again, the old one at `/oldroot` inside.
-fn pivot() -> i32 {
-    let new = c"/run/initramfs";
-    let bind = libc::MS_BIND as u32;
-    let steps = || -> Result<(), sys::Errno> {
-        sys::mount(
-            c"none",
-            c"/",
-            c"",
-            (libc::MS_REC | libc::MS_PRIVATE) as u32,
-            c"",
-        )?;
-        sys::mount(new, new, c"", bind, c"")?;
-        sys::chdir(new)?;
-        for name in [c"dev", c"proc", c"sys", c"run"] {
-            sys::mkdir(name, 0o755);
-            let from = join(&[b"/", name.to_bytes()]);
-            sys::mount(from.as_c(), name, c"", bind | libc::MS_REC as u32, c"")?;
-        }
-        sys::mkdir(c"oldroot", 0o755);
-        sys::pivot_root(c".", c"oldroot")
+/// What a worker that hung, or is not there, leaves to do.
+fn sync() -> i32 {
+    sys::sync();
+    let flags = (libc::MS_REMOUNT | libc::MS_RDONLY) as u32;
+    i32::from(sys::mount(c"none", c"/", c"", flags, c"").is_err())
+}
+
+/// Tells the kernel; the second-best where the first is refused.
+fn end_machine(ending: Ending, argument: &CStr) {
+    let (best, then) = match ending {
+        Ending::Poweroff => (sys::Reboot::Poweroff, sys::Reboot::Halt),
+        Ending::Reboot => (sys::Reboot::Restart, sys::Reboot::Restart),
+        Ending::Halt => (sys::Reboot::Halt, sys::Reboot::Halt),
+        Ending::Kexec => (sys::Reboot::Kexec, sys::Reboot::Restart),
     };
-    status_of(steps())
+    if ending == Ending::Reboot && !argument.is_empty() {
+        sys::reboot_with(argument);
+    }
+    sys::reboot(best);
+    sys::reboot(then);
+}
+
+/// A shell without a worker: on whatever the descriptors 0 to 2 are.
+pub fn shell() -> i32 {
+    sys::default_signals();
+    sys::exec(c"/bin/sh", &Words::of(&[c"-sh"]), &sys::Environment::new());
+    127
 }
 
 /// What is left to do when init itself is defective: the rescue path without any of its state.
 /// Goes on reaping, never returns.
-pub fn last_resort(rescue: Rescue) -> ! {
+pub fn last_resort(reboot: bool) -> ! {
     if sys::pid() != 1 {
         sys::exit(101);
     }
@@ -264,15 +262,15 @@ pub fn last_resort(rescue: Rescue) -> ! {
         &[],
     );
     if let Ok(0) = sys::fork() {
-        if rescue == Rescue::Reboot {
+        if reboot {
             sys::sleep(10_000);
             sys::sync();
-            sys::reboot(&sys::Reboot::Restart);
+            sys::reboot(sys::Reboot::Restart);
         }
-        sys::exit(crate::manager::shell(c"/bin/sh"));
+        sys::exit(shell());
     }
     loop {
-        match sys::peek(None) {
+        match sys::peek(0) {
             sys::Peek::Zombie(zombie) => {
                 sys::reap(zombie.pid);
             }

@@ -18,7 +18,8 @@
 //!   toolchain a release build proves at link time that no panic path is left (`prove-no-panic`),
 //!   with any other the panic handler goes on reaping and opens the rescue path.
 //! * **Sleep in the kernel.** Mounts, unmounts, `sync`, terminals and descriptors of unknown kind
-//!   are handled by forked children under a deadline (`workers`), while PID 1 goes on reaping.
+//!   are handled by forked children under a deadline (`workers`), most of them by the worker's
+//!   executable ([`work`]), while PID 1 goes on reaping.
 //! * **Trust.** Frames, labels, the command line, `/proc` and the state of a former self are input.
 //! * **Wake up** without an obligation: each timeout in `supervise` belongs to something that is
 //!   owed, and with nothing owed there is none.
@@ -45,34 +46,34 @@
 //!
 //! SIGRTMIN is the kernel's idea as glibc shows it: 34.
 //!
-//! The pure parts ([`ring`], [`store`], [`deaths`], [`liveness`], [`options`], [`procfs`],
+//! The pure parts ([`ring`], [`store`], [`deaths`], [`liveness`], [`procfs`],
 //! [`state`]) are tested on the host; `tests/` runs the whole as PID 1 of a namespace.
 
 #![cfg_attr(not(test), no_std)]
 
 pub mod deaths;
 pub mod liveness;
-pub mod options;
 pub mod procfs;
 pub mod ring;
+pub mod state;
 pub mod store;
 pub mod text;
+pub mod work;
 
 mod boot;
 mod conversation;
 mod last;
 mod manager;
 mod say;
-pub mod state;
 mod supervise;
 mod switch;
 mod sys;
-mod unmount;
 mod workers;
 
 pub use boot::start;
+pub use sys::exit;
 
 /// What a panic does where it could not be proved impossible: reap for ever, and open the rescue path.
 pub fn defect() -> ! {
-    last::last_resort(boot::rescue())
+    last::last_resort(boot::reboot_on_defect())
 }

@@ -10,6 +10,8 @@
 
 use core::ffi::{c_char, c_int};
 
+mod program;
+
 /// Runs init; comes back only where it is not process 1.
 ///
 /// # Safety
@@ -19,25 +21,3 @@ pub unsafe extern "C" fn main(count: c_int, list: *const *const c_char) -> c_int
     // SAFETY: the C library's promise about the arguments of main.
     unsafe { init::start(count.max(0) as usize, list) }
 }
-
-#[cfg(all(panic = "abort", feature = "prove-no-panic"))]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    unsafe extern "C" {
-        // Exists nowhere: if anything can still panic, linking fails and names this.
-        fn panic_path_left_in_pid1() -> !;
-    }
-    // SAFETY: never linked.
-    unsafe { panic_path_left_in_pid1() }
-}
-
-#[cfg(all(panic = "abort", not(feature = "prove-no-panic")))]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    init::defect()
-}
-
-/// The prebuilt `core` of a stable toolchain names it in its unwind tables; nothing ever calls it.
-#[cfg(all(panic = "abort", not(feature = "prove-no-panic")))]
-#[unsafe(no_mangle)]
-extern "C" fn rust_eh_personality() {}

@@ -10,20 +10,19 @@
 //!
 //! There is never a second manager while the first can still act: the next is spawned when the old
 //! one is reaped. One that cannot be reaped (it sleeps in the kernel) has lost its socket and its
-//! epoch, and helpers do not listen to it any more.
+//! epoch, and helpers do not listen to it any more. Which process it is, and how to talk to it, is in
+//! the [`crate::state::Facts`], because it outlives a re-exec.
 
 use crate::deaths::{Hand, Next, classify};
 use crate::last;
 use crate::liveness::{self, Verdict};
-use crate::options::Rescue;
-use crate::procfs;
 use crate::say::{
     self,
     Arg::{B, E, N},
 };
 use crate::supervise::Init;
-use crate::sys;
-use crate::text::shift_down;
+use crate::switch::Switch;
+use crate::sys::{self, Words, until_nul};
 use crate::workers::Job;
 use core::ffi::CStr;
 use init_wire::{Before, Ending, MANAGER_FD};
@@ -32,117 +31,116 @@ use init_wire::{Before, Ending, MANAGER_FD};
 const FENCE_MS: u64 = 5000;
 /// Between two attempts when even the rescue shell cannot be started.
 const RETRY_MS: u64 = 30_000;
-
-/// A manager that was spawned.
-#[derive(Clone, Copy)]
-pub struct Running {
-    pub pid: i32,
-    /// Start time, 0 if unknown.
-    pub start: u64,
-    /// Our end of the socketpair.
-    pub fd: i32,
-    /// Whether it said `Hello`.
-    pub up: bool,
-    /// When it was spawned.
-    pub since: u64,
-    /// What we did to it.
-    pub hand: Hand,
-    /// When to give up waiting for its death, after we killed it.
-    pub fence: Option<u64>,
-    /// Its CPU time when it was asked, and when that was.
-    pub cpu: u64,
-    pub asked: u64,
-    /// The kernel's count of out-of-memory kills when it was spawned.
-    pub oom_kills: u64,
-}
+/// The cgroup of init and of the manager.
+pub const GROUP: &CStr = c"/sys/fs/cgroup/init.scope";
+const NEVER: u64 = u64::MAX;
 
 /// Whether there is a manager.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Manager {
-    /// The next is spawned at this time (`u64::MAX`: never again).
-    Waiting {
-        at: u64,
-    },
-    Running(Running),
-    /// None can be started. At this time something is tried (`None`: the shell is running).
-    Rescue {
-        at: Option<u64>,
-    },
+    /// The next is spawned at this time (`u64::MAX`: not by itself).
+    Waiting { at: u64 },
+    /// [`Watched`] and the facts say which.
+    Running,
+    /// None can be started. At this time something is tried (`u64::MAX`: the shell is running).
+    Rescue { at: u64 },
+}
+
+/// What is known of the manager that runs, besides the facts.
+pub struct Watched {
+    /// What we did to it.
+    pub hand: Hand,
+    /// When to give up waiting for its death, after we killed it; `u64::MAX`: we did not.
+    pub fence: u64,
+    /// Its CPU time when it was asked, and when that was.
+    cpu: u64,
+    asked: u64,
+    /// The kernel's count of out-of-memory kills when it was spawned.
+    oom_kills: u64,
+}
+
+impl Watched {
+    /// Just spawned, or just taken over from a former self.
+    pub const fn new(oom_kills: u64) -> Watched {
+        Watched {
+            hand: Hand::None,
+            fence: NEVER,
+            cpu: 0,
+            asked: 0,
+            oom_kills,
+        }
+    }
 }
 
 impl Init {
     /// Our end of the manager's socket.
     pub fn channel(&self) -> Option<i32> {
-        match &self.manager {
-            Manager::Running(running) => Some(running.fd),
-            _ => None,
-        }
+        (self.manager == Manager::Running).then_some(self.facts.manager_fd)
     }
 
     /// Whether a manager that said `Hello` is there.
     pub fn managed(&self) -> bool {
-        matches!(&self.manager, Manager::Running(running) if running.up)
+        self.manager == Manager::Running && self.facts.manager_up != 0
+    }
+
+    /// Whether this is the manager that runs.
+    pub fn is_manager(&self, pid: i32) -> bool {
+        self.manager == Manager::Running && self.facts.manager_pid == pid
     }
 
     /// Spawns the next manager.
     fn spawn_manager(&mut self, now: u64) {
-        let (ours, theirs) = match sys::socketpair() {
-            Ok(ends) => ends,
-            Err(error) => return self.could_not_spawn(now, error),
-        };
-        let forked = sys::fork();
-        if forked == Ok(0) {
-            self.become_manager(theirs);
-        }
-        sys::close(theirs);
-        let pid = match forked {
-            Ok(pid) => pid,
-            Err(error) => {
+        let spawned = sys::socketpair().and_then(|(ours, theirs)| {
+            let forked = if self.container {
+                sys::fork()
+            } else {
+                sys::fork_into(GROUP)
+            };
+            if forked == Ok(0) {
+                self.become_manager(theirs);
+            }
+            sys::close(theirs);
+            if forked.is_err() {
                 sys::close(ours);
-                return self.could_not_spawn(now, error);
+            }
+            forked.map(|pid| (pid, ours))
+        });
+        let (pid, fd) = match spawned {
+            Ok(spawned) => spawned,
+            Err(error) => {
+                say::error(
+                    "cannot spawn the manager: %; trying again in a second",
+                    &[E(error)],
+                );
+                self.manager = Manager::Waiting { at: now + 1000 };
+                return;
             }
         };
-        self.epoch += 1;
-        self.manager = Manager::Running(Running {
-            pid,
-            start: sys::stat(pid).map_or(0, |stat| stat.start),
-            fd: ours,
-            up: false,
-            since: now,
-            hand: Hand::None,
-            fence: None,
-            cpu: 0,
-            asked: 0,
-            oom_kills: oom_kills(),
-        });
+        let facts = &mut self.facts;
+        facts.epoch += 1;
+        facts.manager_pid = pid;
+        facts.manager_fd = fd;
+        facts.manager_start = sys::start_of(pid);
+        facts.manager_up = 0;
+        facts.manager_since = now;
+        self.manager = Manager::Running;
+        self.watched = Watched::new(oom_kills());
         self.liveness.spawned(now);
         self.memories.ring.resend();
         self.talk.restart();
-    }
-
-    fn could_not_spawn(&mut self, now: u64, error: sys::Errno) {
-        say::error(
-            "cannot spawn the manager: %; trying again in a second",
-            &[E(error)],
-        );
-        self.manager = Manager::Waiting { at: now + 1000 };
     }
 
     /// In the child: executes the manager.
     fn become_manager(&self, theirs: i32) -> ! {
         sys::default_signals();
         sys::new_session();
-        sys::set_file_limit(self.limits.0, self.limits.1);
+        sys::set_file_limit(self.facts.limits);
         // The system needs it more than any service; where that is not allowed it does without.
         let _ = sys::write_file(c"/proc/self/oom_score_adj", b"-900");
-        if theirs == MANAGER_FD {
-            sys::set_cloexec(theirs, false);
-        } else if let Err(error) = sys::dup2(theirs, MANAGER_FD) {
-            say::error("cannot hand over the manager's socket: %", &[E(error)]);
-            sys::exit(127);
-        }
-        let path = self.options.manager.as_c();
-        let arguments = sys::List::new(&[c"sysmaster", c"--init-fd", c"3"]);
-        let error = sys::exec(path, &arguments, &sys::List::environment(None));
+        let path = until_nul(&self.facts.settings.manager);
+        let _ = sys::inherit_as(theirs, MANAGER_FD);
+        let words = Words::of(&[c"sysmaster", c"--init-fd", c"3"]);
+        let error = sys::exec(path, &words, &self.environment);
         say::error(
             "cannot execute the manager %: %",
             &[B(path.to_bytes()), E(error)],
@@ -152,174 +150,177 @@ impl Init {
 
     /// Kills the manager for a reason.
     pub fn kill_manager(&mut self, hand: Hand, now: u64) {
-        if let Manager::Running(running) = &mut self.manager
-            && running.fence.is_none()
-        {
-            running.hand = hand;
-            running.fence = Some(now + FENCE_MS);
-            sys::kill(running.pid, libc::SIGKILL);
+        if self.manager == Manager::Running && self.watched.fence == NEVER {
+            self.watched.hand = hand;
+            self.watched.fence = now + FENCE_MS;
+            sys::kill(self.facts.manager_pid, libc::SIGKILL);
             self.liveness.gone();
         }
     }
 
     /// The last step begins: no manager any more.
     pub fn dismiss_manager(&mut self) {
-        if let Manager::Running(running) = self.manager {
-            sys::kill(running.pid, libc::SIGKILL);
-            self.dispose(running.fd);
+        if self.manager == Manager::Running {
+            sys::kill(self.facts.manager_pid, libc::SIGKILL);
+        }
+        self.forget_manager(0, Manager::Waiting { at: NEVER });
+    }
+
+    /// It is gone, or will not be listened to any more.
+    fn forget_manager(&mut self, now: u64, then: Manager) {
+        if self.manager == Manager::Running {
+            self.dispose(self.facts.manager_fd);
         }
         self.liveness.gone();
-        self.manager = Manager::Waiting { at: u64::MAX };
+        self.alone_since = now;
+        self.manager = then;
+        self.talk.reset();
+        self.memories.ring.resend();
     }
 
     /// The manager has ended, was drained and reaped.
     pub fn manager_died(&mut self, status: i32, now: u64) {
-        let Manager::Running(running) = self.manager else {
-            return;
-        };
-        self.dispose(running.fd);
-        self.liveness.gone();
-        self.alone_since = now;
-        let out_of_memory = status == libc::SIGKILL && oom_kills() > running.oom_kills;
-        let cause = classify(status, running.hand, running.up, out_of_memory);
-        self.before = cause;
-        announce(cause, running.pid);
-        self.manager = match self
-            .ladder
-            .died(cause, now, now.saturating_sub(running.since))
-        {
+        let out_of_memory = status == libc::SIGKILL && oom_kills() > self.watched.oom_kills;
+        let cause = classify(status, self.watched.hand, self.managed(), out_of_memory);
+        self.facts.before = cause.parts().into();
+        announce(cause, self.facts.manager_pid);
+        let lived = now.saturating_sub(self.facts.manager_since);
+        let next = self.ladder.died(cause, now, lived);
+        let then = match next {
+            // The next one starts in the new root.
+            _ if self.switch == Switch::RootKill => Manager::Waiting { at: NEVER },
             Next::Spawn(pause) => Manager::Waiting { at: now + pause },
-            Next::Rescue => Manager::Rescue { at: Some(now) },
+            Next::Rescue => Manager::Rescue { at: now },
         };
-        if let Manager::Rescue { .. } = self.manager {
+        self.forget_manager(now, then);
+        if self.in_rescue() {
             self.enter_rescue(now);
         }
-        self.manager_gone(now);
     }
 
     fn enter_rescue(&mut self, now: u64) {
-        say::error(
-            "the manager % cannot be kept running",
-            &[B(self.options.manager.as_bytes())],
-        );
-        if let Some((ending, _)) = self.shutdown {
+        let settings = &self.facts.settings;
+        let manager = until_nul(&settings.manager).to_bytes();
+        say::error("the manager % cannot be kept running", &[B(manager)]);
+        if let Some(ending) = self.ending() {
             return last::begin(self, ending, now);
         }
-        if self.options.rescue == Rescue::Reboot {
-            let delay = self.options.rescue_delay_ms;
+        let at = if settings.reboot != 0 {
+            let delay = u64::from(settings.reboot_delay_ms);
             say::error("rebooting in % seconds", &[N(delay / 1000)]);
-            self.manager = Manager::Rescue {
-                at: Some(now + delay),
-            };
+            now + delay
         } else {
             say::error(
                 "starting a rescue shell; leave it to try the manager again",
                 &[],
             );
-            let path = self.options.shell.as_c();
-            let started = self.workers.start(Job::Shell, None, false, || shell(path));
-            self.manager = Manager::Rescue {
-                at: started.is_err().then_some(now.saturating_add(RETRY_MS)),
-            };
-        }
+            let settings = *settings;
+            let shell = until_nul(&settings.shell);
+            let started = self
+                .work(Job::Shell, 0, &[c"init-worker", c"shell", shell])
+                .or_else(|_| self.workers.start(Job::Shell, 0, false, last::shell));
+            if started.is_ok() {
+                NEVER
+            } else {
+                now + RETRY_MS
+            }
+        };
+        self.manager = Manager::Rescue { at };
     }
 
     /// The rescue shell was left.
     pub fn shell_ended(&mut self, status: i32, now: u64) {
-        let Manager::Rescue { .. } = self.manager else {
+        if !self.in_rescue() {
             return;
-        };
+        }
         if status == 127 << 8 {
             say::error(
-                "no rescue shell at %; trying the manager again in 30 seconds",
-                &[B(self.options.shell.as_bytes())],
+                "no rescue shell; trying the manager again in 30 seconds",
+                &[],
             );
-            self.manager = Manager::Rescue {
-                at: Some(now + RETRY_MS),
-            };
+            self.manager = Manager::Rescue { at: now + RETRY_MS };
         } else {
             self.ladder.reset();
             self.manager = Manager::Waiting { at: now };
         }
     }
 
+    /// Whether there is no manager to be had.
+    pub fn in_rescue(&self) -> bool {
+        matches!(self.manager, Manager::Rescue { .. })
+    }
+
     /// Does what is due about the manager.
     pub fn tick_manager(&mut self, now: u64) {
-        match &self.manager {
-            Manager::Waiting { at } if *at <= now => self.spawn_manager(now),
-            Manager::Rescue { at: Some(at) } if *at <= now => {
-                if self.options.rescue == Rescue::Reboot {
-                    last::begin(self, Ending::Reboot, now);
-                } else {
-                    self.ladder.reset();
-                    self.manager = Manager::Waiting { at: now };
-                }
+        if self.manager_deadline() > now {
+            return;
+        }
+        match self.manager {
+            Manager::Waiting { .. } => self.spawn_manager(now),
+            Manager::Rescue { .. } if self.facts.settings.reboot != 0 => {
+                last::begin(self, Ending::Reboot, now);
             }
-            Manager::Running(running) if running.fence.is_some_and(|fence| fence <= now) => {
-                let (fd, pid) = (running.fd, running.pid);
+            Manager::Rescue { .. } => {
+                self.ladder.reset();
+                self.manager = Manager::Waiting { at: now };
+            }
+            Manager::Running if self.watched.fence <= now => {
+                let pid = self.facts.manager_pid as u64;
                 say::error(
                     "the manager, process %, cannot be killed: fenced out",
-                    &[N(pid as u64)],
+                    &[N(pid)],
                 );
                 self.drain(now);
-                self.dispose(fd);
-                self.before = Before::Hung;
-                self.alone_since = now;
-                self.manager = Manager::Waiting { at: now };
-                self.manager_gone(now);
+                self.facts.before = Before::Hung.parts().into();
+                self.forget_manager(now, Manager::Waiting { at: now });
             }
-            Manager::Running(_) => self.tick_liveness(now),
-            _ => {}
+            Manager::Running => self.tick_liveness(now),
         }
     }
 
     fn tick_liveness(&mut self, now: u64) {
-        if self.liveness.deadline().is_none_or(|until| now < until) {
-            return;
-        }
         // Drained: what it has said so far counts before any verdict.
         self.read_frames(now, false);
         let debt = self.debt();
         let verdict = self.liveness.expire(now, debt);
-        let Manager::Running(running) = &mut self.manager else {
-            return;
-        };
-        match verdict {
-            Verdict::Fine => {}
+        let pid = self.facts.manager_pid;
+        let hung = match verdict {
+            Verdict::Fine => false,
+            Verdict::Kill => true,
             Verdict::Ask => {
-                running.cpu = sys::stat(running.pid).map_or(0, |stat| stat.cpu);
-                running.asked = now;
+                self.watched.cpu = sys::stat(pid).map_or(0, |stat| stat.cpu);
+                self.watched.asked = now;
                 self.talk.ask(now);
+                false
             }
             Verdict::Look => {
-                let stat = sys::stat(running.pid);
-                let elapsed = now.saturating_sub(running.asked.max(running.since));
-                let starved = stat.is_some_and(|stat| {
-                    liveness::starved(stat.state, stat.cpu.saturating_sub(running.cpu), elapsed)
+                let asked = self.watched.asked.max(self.facts.manager_since);
+                let elapsed = now.saturating_sub(asked);
+                let starved = sys::stat(pid).is_some_and(|stat| {
+                    let used = stat.cpu.saturating_sub(self.watched.cpu);
+                    liveness::starved(stat.state, used, elapsed)
                 });
-                if self.liveness.looked(now, starved) {
-                    self.hung(now);
-                } else {
-                    sys::set_priority(running.pid, -10);
+                if starved {
+                    sys::set_priority(pid, -10);
                 }
+                self.liveness.looked(now, starved)
             }
-            Verdict::Kill => self.hung(now),
+        };
+        if hung {
+            say::error(
+                "the manager owes an answer and does not move: replaced",
+                &[],
+            );
+            self.kill_manager(Hand::Hung, now);
         }
-    }
-
-    fn hung(&mut self, now: u64) {
-        say::error(
-            "the manager owes an answer and does not move: replaced",
-            &[],
-        );
-        self.kill_manager(Hand::Hung, now);
     }
 
     /// Looks whether somebody stopped the manager.
     pub fn look_for_stop(&mut self, now: u64) {
-        if let Manager::Running(running) = &self.manager
-            && running.fence.is_none()
-            && sys::is_stopped(running.pid)
+        let pid = self.facts.manager_pid;
+        if self.manager == Manager::Running
+            && self.watched.fence == NEVER
+            && sys::stopped(pid) == pid
         {
             self.manager_stopped(now);
         }
@@ -334,98 +335,70 @@ impl Init {
     /// outlived the manager that started it is init's child, and the manager cannot see it stop.
     pub fn look_for_stopped_children(&mut self, now: u64) {
         for _ in 0..64 {
-            let Some(pid) = sys::stopped_child() else {
+            let pid = sys::stopped(0);
+            if pid <= 0 {
                 return;
-            };
-            if let Manager::Running(running) = &self.manager
-                && running.pid == pid
-            {
-                if running.fence.is_none() {
-                    self.manager_stopped(now);
-                }
-                continue;
             }
-            self.signals |= 1_u64 << libc::SIGCHLD;
-            self.talk.forget_signal(libc::SIGCHLD as u32);
+            if !self.is_manager(pid) {
+                self.note_signal(libc::SIGCHLD as u32);
+            } else if self.watched.fence == NEVER {
+                self.manager_stopped(now);
+            }
         }
     }
 
-    /// When [`Init::tick_manager`] wants to be called.
-    pub fn manager_deadline(&self) -> Option<u64> {
-        match &self.manager {
-            Manager::Waiting { at } => (*at != u64::MAX).then_some(*at),
-            Manager::Running(running) => running.fence.or(self.liveness.deadline()),
-            Manager::Rescue { at } => *at,
+    /// When [`Init::tick_manager`] wants to be called; `u64::MAX`: not by itself.
+    pub fn manager_deadline(&self) -> u64 {
+        match self.manager {
+            Manager::Waiting { at } | Manager::Rescue { at } => at,
+            Manager::Running if self.watched.fence != NEVER => self.watched.fence,
+            Manager::Running => self.liveness.deadline().unwrap_or(NEVER),
         }
     }
 }
 
 fn announce(cause: Before, pid: i32) {
-    let (text, number) = match cause {
-        Before::Nobody => return,
-        Before::Asked => ("the manager, process %, asked to be replaced", 0),
-        Before::Hung => ("the manager, process %, hung", 0),
-        Before::Outsider { status } | Before::Fault { status } | Before::NotStarted { status } => {
-            match status & 0x7f {
-                0 => (
-                    "the manager, process %, exited with status %",
-                    (status >> 8) & 0xff,
-                ),
-                signal => ("the manager, process %, was ended by signal %", signal),
-            }
-        }
+    let (number, status) = cause.parts();
+    let signal = status & 0x7f;
+    let (text, number) = match (number, signal) {
+        (1, _) => ("the manager, process %, asked to be replaced", 0),
+        (4, _) => ("the manager, process %, hung", 0),
+        (_, 0) => (
+            "the manager, process %, exited with status %",
+            (status >> 8) & 0xff,
+        ),
+        _ => ("the manager, process %, was ended by signal %", signal),
     };
     say::warning(text, &[N(pid as u64), N(number as u64)]);
 }
 
-/// How often the kernel has killed for want of memory.
+/// How often the kernel has killed for want of memory: the number behind `oom_kill ` at the
+/// beginning of a line of `/proc/vmstat`, 0 where there is none.
 fn oom_kills() -> u64 {
+    const NAME: &[u8] = b"\noom_kill ";
     let Ok(fd) = sys::open(c"/proc/vmstat", libc::O_RDONLY) else {
         return 0;
     };
-    // In pieces, so that PID 1 needs no large buffer; the end of a piece is carried over.
+    // In pieces, so that PID 1 needs no large buffer; a match may begin in one and end in the next.
     let mut buf = [0u8; 512];
-    let mut carried = 0;
-    let mut found = 0;
-    for _ in 0..256 {
-        let Some(room) = buf.get_mut(carried..) else {
-            break;
-        };
-        let Ok(got @ 1..) = sys::read(fd, room) else {
-            break;
-        };
-        let used = carried + got;
-        let piece = buf.get(..used).unwrap_or_default();
-        let line = piece
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |end| end + 1);
-        let whole = piece.get(..line).unwrap_or_default();
-        if let Some(count) = procfs::counter(whole, b"oom_kill") {
-            found = count;
-            break;
-        }
-        carried = shift_down(&mut buf, line, used);
-        if carried >= buf.len() {
-            break;
+    let mut matched = 0;
+    let mut count = 0;
+    'file: while let Ok(got @ 1..) = sys::read(fd, &mut buf) {
+        for byte in buf.iter().take(got) {
+            if let Some(expected) = NAME.get(matched) {
+                // No proper beginning of the name is an end of another: a mismatch starts over.
+                matched = if byte == expected {
+                    matched + 1
+                } else {
+                    usize::from(*byte == b'\n')
+                };
+            } else if byte.is_ascii_digit() {
+                count = count * 10 + u64::from(byte - b'0');
+            } else {
+                break 'file;
+            }
         }
     }
     sys::close(fd);
-    found
-}
-
-/// Becomes the rescue shell. Runs in a worker: opening a terminal may take for ever.
-pub fn shell(path: &CStr) -> i32 {
-    sys::default_signals();
-    sys::new_session();
-    if let Ok(console) = sys::open(c"/dev/console", libc::O_RDWR) {
-        sys::controlling_terminal(console);
-        for fd in 0..3 {
-            let _ = sys::dup2(console, fd);
-        }
-    }
-    let arguments = sys::List::new(&[c"-sh"]);
-    let error = sys::exec(path, &arguments, &sys::List::environment(None));
-    say::error("rescue shell %: %", &[B(path.to_bytes()), E(error)]);
-    127
+    count
 }

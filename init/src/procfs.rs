@@ -61,17 +61,6 @@ pub fn unescape<'o>(escaped: &[u8], out: &'o mut [u8]) -> Option<&'o [u8]> {
     out.get(..len)
 }
 
-/// The value of `name` in a table of `name value` lines (`/proc/vmstat`).
-#[must_use]
-pub fn counter(table: &[u8], name: &[u8]) -> Option<u64> {
-    for line in table.split(|byte| *byte == b'\n') {
-        if let Some([b' ', value @ ..]) = line.strip_prefix(name) {
-            return crate::text::parse(value);
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,11 +100,5 @@ mod tests {
         assert_eq!(unescape(b"/mnt\\0402", &mut out), Some(&b"/mnt 2"[..]));
         assert_eq!(unescape(b"\\134\\9\\04", &mut out), Some(&b"\\\\9\\04"[..]));
         assert_eq!(unescape(&[b'x'; 17], &mut out), None);
-    }
-
-    #[test]
-    fn counters() {
-        assert_eq!(counter(b"oom_kills 9\noom_kill 3\n", b"oom_kill"), Some(3));
-        assert_eq!(counter(b"", b"oom_kill"), None);
     }
 }

@@ -13,12 +13,19 @@ use init_wire::Exit;
 /// processes end in that second just fits; everything beyond stays a zombie for so long.
 pub const CAPACITY: usize = 1024;
 
+/// One exit. Part of the image that a re-exec hands over, so it stays as it is.
 #[derive(Clone, Copy)]
-struct Place {
+#[repr(C)]
+pub struct Place {
     start: u64,
     pid: u32,
     status: i32,
 }
+
+// SAFETY: integers without padding.
+#[allow(unsafe_code)]
+unsafe impl crate::sys::Plain for Place {}
+const _: () = assert!(core::mem::size_of::<Place>() == 16);
 
 /// The ring.
 pub struct Ring {
@@ -60,11 +67,35 @@ impl Ring {
         self.seq(self.len)
     }
 
-    /// Sets the number the next exit gets; only on an empty ring (after a re-exec).
-    pub fn restart_at(&mut self, next_seq: u64) {
-        if self.len == 0 {
-            self.first = next_seq.saturating_sub(1);
-        }
+    /// The sequence number of the oldest exit, or of the next one.
+    #[must_use]
+    pub fn first_seq(&self) -> u64 {
+        self.seq(0)
+    }
+
+    /// Everything that is waiting: the older part, then the newer one.
+    pub(crate) fn places(&self) -> (&[Place], &[Place]) {
+        let (wrapped, older) = self.places.split_at_checked(self.head).unwrap_or_default();
+        let older = older.get(..self.len).unwrap_or(older);
+        let newer = wrapped.get(..self.len.saturating_sub(older.len()));
+        (older, newer.unwrap_or_default())
+    }
+
+    /// Begins anew with `len` exits from a former self, of which the manager was sent some: the places
+    /// to be filled with them. The oldest has the number
+    /// `first_seq`. `None`: so many there cannot be.
+    pub(crate) fn restart(
+        &mut self,
+        first_seq: u64,
+        len: usize,
+        sent: usize,
+    ) -> Option<&mut [Place]> {
+        let places = self.places.get_mut(..len)?;
+        self.first = first_seq.saturating_sub(1);
+        self.head = 0;
+        self.len = len;
+        self.sent = sent.min(len);
+        Some(places)
     }
 
     /// How many are waiting for an acknowledgement.
@@ -227,7 +258,7 @@ mod tests {
     #[test]
     fn continues_its_numbers_after_a_reexec() {
         let mut ring = Ring::new();
-        ring.restart_at(77);
+        assert!(ring.restart(77, 0, 0).is_some());
         ring.push(1, 1, 0);
         assert_eq!(ring.get(0).map(|e| e.seq), Some(77));
     }

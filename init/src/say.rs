@@ -80,19 +80,19 @@ fn shown<'l>(line: &'l mut Text, bytes: &[u8]) -> &'l mut Text {
 }
 
 fn words(line: &mut Text, error: sys::Errno) -> &mut Text {
-    let words: &[u8] = match error {
-        libc::ENOENT => b"no such file or directory",
-        libc::EACCES => b"permission denied",
-        libc::EPERM => b"operation not permitted",
-        libc::ENOEXEC => b"not an executable for this machine",
-        libc::ENOSYS => b"not in this kernel",
-        libc::ENOMEM => b"out of memory",
-        libc::EAGAIN => b"no more processes allowed",
-        libc::EBUSY => b"busy",
-        libc::ENODEV => b"no such device or file system",
-        libc::EROFS => b"read-only file system",
-        libc::EINVAL => b"invalid argument",
-        _ => return line.bytes(b"error ").num(u64::from(error.unsigned_abs())),
-    };
-    line.bytes(words)
+    match WORDS.iter().find(|(number, _)| i32::from(*number) == error) {
+        Some((_, words)) => line.bytes(words),
+        None => line.bytes(b"error ").num(u64::from(error.unsigned_abs())),
+    }
 }
+
+/// What happens to people who build systems; everything else is looked up.
+const WORDS: [(u8, &[u8]); 7] = [
+    (libc::EPERM as u8, b"operation not permitted"),
+    (libc::ENOENT as u8, b"no such file or directory"),
+    (libc::ENOEXEC as u8, b"not an executable for this machine"),
+    (libc::EAGAIN as u8, b"no more processes allowed"),
+    (libc::EACCES as u8, b"permission denied"),
+    (libc::EBUSY as u8, b"busy"),
+    (libc::EINVAL as u8, b"invalid argument"),
+];

@@ -1,294 +1,332 @@
 //! What init hands to itself over an `exec`: re-exec and switch-root.
 //!
-//! A sequence of records in a memfd, each two bytes of length (little-endian) and a
-//! [`Record`] in the wire's encoding. Append-only like the wire: a record that is not understood is skipped, so an older
-//! init can follow a newer one. The descriptors themselves travel by being open; a record that
-//! names one which is not open is dropped by the reader.
+//! An image in a memfd: [`Facts`], then the exits that are not acknowledged, oldest first, then the
+//! kept descriptors, each as it lies in memory. The kernel's integers of one machine go from one
+//! program to the next, so there is nothing to encode. Append-only like the wire: a field, once
+//! released, keeps its place; what is new comes at the end of [`Facts`]; a reader takes as many
+//! bytes of it as both know and leaves the rest zero. The descriptors themselves travel by being
+//! open; an entry that names one which is not open is dropped by the reader.
 
-use init_wire::codec::{Put, Take};
-use init_wire::{Before, Exit, Label, Shutdown};
+use crate::ring::Ring;
+use crate::store::Store;
+use crate::sys::{self, Plain};
+use core::mem::size_of;
 
-/// First record: which format this is.
-pub const MAGIC: u32 = 0x736d_0001;
+/// First word of an image: which format this is. Another number means that nothing is understood.
+pub const MAGIC: u32 = 0x736d_0002;
 
-/// One fact.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Record {
-    /// Must be the first.
-    Begin {
-        /// [`MAGIC`].
-        magic: u32,
-    },
-    /// Counters.
-    Counters {
-        /// Epoch of the last manager that was spawned.
-        epoch: u64,
-        /// Number of the next exit.
-        next_seq: u64,
-        /// Exits nobody was told of.
-        discarded: u64,
-        /// Signals (bit n: signal n) no manager has taken yet.
-        signals: u64,
-    },
-    /// An exit that is not acknowledged, oldest first.
-    Exit(Exit),
-    /// A kept descriptor.
-    Kept {
-        /// Its label.
-        label: Label,
-        /// Its number.
-        fd: i32,
-    },
-    /// The manager that runs.
-    Manager {
-        /// Its process id.
-        pid: u32,
-        /// Its start time.
-        start: u64,
-        /// init's end of the socketpair.
-        fd: i32,
-        /// Whether it said `Hello`.
-        up: bool,
-        /// How many of the exits above it was sent.
-        sent: u32,
-        /// How the one before it died.
-        before: Before,
-        /// When it was spawned, in milliseconds since boot.
-        since: u64,
-    },
-    /// A shutdown that was asked for.
-    Shutdown {
-        /// What.
-        shutdown: Shutdown,
-    },
-    /// The armed hardware watchdog.
-    Watchdog {
-        /// Its descriptor.
-        fd: i32,
-        /// Its timeout.
-        timeout_ms: u32,
-    },
+/// Bytes of a path, the NUL included.
+pub const PATH: usize = 512;
+
+/// What the kernel's command line and the first look at the machine say; a worker finds it out.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Settings {
+    /// [`init_wire::flags`], without safe mode.
+    pub flags: u32,
+    /// What to do when no manager can be started: 0 a shell, 1 a reboot.
+    pub reboot: u32,
+    /// Whether to unmount at the end.
+    pub unmount: u32,
+    /// Delay of the reboot, in milliseconds.
+    pub reboot_delay_ms: u32,
+    /// Path of the manager.
+    pub manager: [u8; PATH],
+    /// Path of the rescue shell.
+    pub shell: [u8; PATH],
+}
+
+/// Everything small that survives.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Facts {
+    /// [`MAGIC`].
+    pub magic: u32,
+    /// Bytes of this structure, as its writer has it.
+    pub size: u32,
+    /// Epoch of the last manager that was spawned.
+    pub epoch: u64,
+    /// Signals (bit n: signal n) no manager has taken yet.
+    pub signals: u64,
+    /// Exits nobody was told of.
+    pub discarded: u64,
     /// The limit of open files init was born with.
-    Limits {
-        /// Soft.
-        soft: u64,
-        /// Hard.
-        hard: u64,
-    },
-    /// Must be the last: everything before it was written.
-    End,
+    pub limits: [u64; 2],
+    /// When init ends the machine by itself, in milliseconds since boot; with `ending`.
+    pub shutdown_at: u64,
+    /// The manager's start time.
+    pub manager_start: u64,
+    /// When it was spawned, in milliseconds since boot.
+    pub manager_since: u64,
+    /// Number of the oldest exit that follows, or of the next one.
+    pub first_seq: u64,
+    /// How many exits follow.
+    pub exits: u32,
+    /// How many of these the manager was sent.
+    pub sent: u32,
+    /// How many descriptors follow.
+    pub kept: u32,
+    /// The manager that runs, 0 if none.
+    pub manager_pid: i32,
+    /// init's end of its socketpair.
+    pub manager_fd: i32,
+    /// Whether it said `Hello`.
+    pub manager_up: u32,
+    /// How the one before it died: number and wait status of [`init_wire::Before`].
+    pub before: [i32; 2],
+    /// A shutdown that was asked for: 1 + the number of [`init_wire::Ending`], 0 for none.
+    pub ending: u32,
+    /// How often the hardware watchdog is fed, in milliseconds; 0: it is not armed.
+    pub watchdog_ms: u32,
+    /// For how long it is still fed in the last step of a reboot.
+    pub watchdog_reboot_ms: u32,
+    /// Room for one more number, so that the whole is a multiple of eight bytes everywhere.
+    pub spare: u32,
+    /// What was found out at boot.
+    pub settings: Settings,
 }
 
-/// Room that [`write`] needs at most.
-pub const ROOM: usize = 96;
+// SAFETY: integers only; the sizes below leave no room for padding.
+#[allow(unsafe_code)]
+unsafe impl Plain for Facts {}
+// SAFETY: the same.
+#[allow(unsafe_code)]
+unsafe impl Plain for Settings {}
+const _: () = assert!(size_of::<Settings>() == 16 + 2 * PATH);
+const _: () = assert!(size_of::<Facts>() == 8 + 9 * 8 + 12 * 4 + size_of::<Settings>());
 
-/// Appends `record` to `out`; the bytes used, or `None` without room.
-pub fn write(record: &Record, out: &mut [u8]) -> Option<usize> {
-    let (length, body) = out.split_at_mut_checked(2)?;
-    let mut body = Put::new(body);
-    match record {
-        Record::Begin { magic } => {
-            body.u8(0);
-            body.num(u64::from(*magic));
+impl Facts {
+    /// Nothing has happened yet.
+    #[must_use]
+    pub const fn new() -> Facts {
+        Facts {
+            magic: MAGIC,
+            size: size_of::<Facts>() as u32,
+            epoch: 0,
+            signals: 0,
+            discarded: 0,
+            limits: [0; 2],
+            shutdown_at: 0,
+            manager_start: 0,
+            manager_since: 0,
+            first_seq: 0,
+            exits: 0,
+            sent: 0,
+            kept: 0,
+            manager_pid: 0,
+            manager_fd: 0,
+            manager_up: 0,
+            before: [0; 2],
+            ending: 0,
+            watchdog_ms: 0,
+            watchdog_reboot_ms: 0,
+            spare: 0,
+            settings: Settings {
+                flags: 0,
+                reboot: 0,
+                unmount: 0,
+                reboot_delay_ms: 0,
+                manager: [0; PATH],
+                shell: [0; PATH],
+            },
         }
-        Record::Counters {
-            epoch,
-            next_seq,
-            discarded,
-            signals,
-        } => {
-            body.u8(1);
-            for number in [epoch, next_seq, discarded, signals] {
-                body.num(*number);
-            }
-        }
-        Record::Exit(exit) => {
-            body.u8(2);
-            exit.put(&mut body);
-        }
-        Record::Kept { label, fd } => {
-            body.u8(3);
-            body.label(label);
-            body.int(*fd);
-        }
-        Record::Manager {
-            pid,
-            start,
-            fd,
-            up,
-            sent,
-            before,
-            since,
-        } => {
-            body.u8(4);
-            body.num(u64::from(*pid));
-            body.num(*start);
-            body.int(*fd);
-            body.u8(u8::from(*up));
-            body.num(u64::from(*sent));
-            before.put(&mut body);
-            body.num(*since);
-        }
-        Record::Shutdown { shutdown } => {
-            body.u8(5);
-            shutdown.put(&mut body);
-        }
-        Record::Watchdog { fd, timeout_ms } => {
-            body.u8(6);
-            body.int(*fd);
-            body.num(u64::from(*timeout_ms));
-        }
-        Record::Limits { soft, hard } => {
-            body.u8(7);
-            body.num(*soft);
-            body.num(*hard);
-        }
-        Record::End => body.u8(8),
     }
-    let used = body.finish()?;
-    length.copy_from_slice(&(used as u16).to_le_bytes());
-    Some(used + 2)
 }
 
-/// What came out of a step of reading.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Read {
-    /// A record.
-    Record(Record),
-    /// One that is not understood.
-    Unknown,
-    /// The bytes end before the record does.
-    More,
+impl Default for Facts {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
-/// Takes the first record off `bytes`: what it is, and how many bytes it took.
-#[must_use]
-pub fn read(bytes: &[u8]) -> (Read, usize) {
-    let Some((length, rest)) = bytes.split_first_chunk::<2>() else {
-        return (Read::More, 0);
-    };
-    let length = usize::from(u16::from_le_bytes(*length));
-    let Some(body) = rest.get(..length) else {
-        return (Read::More, 0);
-    };
-    (decode(body).map_or(Read::Unknown, Read::Record), length + 2)
+/// Writes an image: what of it `facts` says (sizes and counts) is filled in. The descriptor.
+pub fn write(facts: &mut Facts, ring: &Ring, store: &Store) -> Result<i32, sys::Errno> {
+    facts.magic = MAGIC;
+    facts.size = size_of::<Facts>() as u32;
+    facts.first_seq = ring.first_seq();
+    facts.exits = ring.len() as u32;
+    facts.sent = ring.sent() as u32;
+    facts.kept = store.len() as u32;
+    let fd = sys::memory_file()?;
+    let (older, newer) = ring.places();
+    let facts = core::slice::from_ref(facts);
+    let parts = [
+        sys::bytes_of(facts),
+        sys::bytes_of(older),
+        sys::bytes_of(newer),
+        sys::bytes_of(store.used()),
+    ];
+    for part in parts {
+        if sys::write(fd, part) != Ok(part.len()) {
+            sys::close(fd);
+            return Err(libc::ENOSPC);
+        }
+    }
+    Ok(fd)
 }
 
-fn decode(body: &[u8]) -> Option<Record> {
-    let mut body = Take::new(body);
-    let record = match body.u32() {
-        0 => Record::Begin { magic: body.u32() },
-        1 => Record::Counters {
-            epoch: body.u64(),
-            next_seq: body.u64(),
-            discarded: body.u64(),
-            signals: body.u64(),
-        },
-        2 => Record::Exit(Exit::take(&mut body)),
-        3 => Record::Kept {
-            label: body.label(),
-            fd: body.int(),
-        },
-        4 => Record::Manager {
-            pid: body.u32(),
-            start: body.u64(),
-            fd: body.int(),
-            up: body.bool(),
-            sent: body.u32(),
-            before: Before::take(&mut body),
-            since: body.u64(),
-        },
-        5 => Record::Shutdown {
-            shutdown: Shutdown::take(&mut body),
-        },
-        6 => Record::Watchdog {
-            fd: body.int(),
-            timeout_ms: body.u32(),
-        },
-        7 => Record::Limits {
-            soft: body.u64(),
-            hard: body.u64(),
-        },
-        8 => Record::End,
-        _ => return None,
+/// Reads an image; `false` if it is none of ours, or not whole: then some of it may have been read.
+pub fn read(fd: i32, facts: &mut Facts, ring: &mut Ring, store: &mut Store) -> bool {
+    sys::seek(fd, 0, libc::SEEK_SET);
+    facts.magic = 0;
+    let bytes = sys::bytes_of_mut(core::slice::from_mut(facts));
+    let known = bytes.len();
+    let got = sys::read(fd, bytes).unwrap_or_default();
+    let size = facts.size as usize;
+    if facts.magic != MAGIC || got < size.min(known) {
+        return false;
+    }
+    // What is beyond an older writer's end was read from what follows.
+    if let Some(unknown) = sys::bytes_of_mut(core::slice::from_mut(facts)).get_mut(size..) {
+        unknown.fill(0);
+    }
+    sys::seek(fd, size as i32, libc::SEEK_SET);
+    let (first, exits, sent) = (facts.first_seq, facts.exits as usize, facts.sent as usize);
+    let Some(exits) = ring.restart(first, exits, sent) else {
+        return false;
     };
-    body.finish(record)
+    filled(fd, sys::bytes_of_mut(exits))
+        && store
+            .restart(facts.kept as usize)
+            .is_some_and(|kept| filled(fd, sys::bytes_of_mut(kept)))
+}
+
+fn filled(fd: i32, room: &mut [u8]) -> bool {
+    sys::read(fd, room) == Ok(room.len())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use init_wire::{Ending, Kind};
+    use core::mem::offset_of;
+    use init_wire::{Kind, Label};
+
+    /// What was released stays where it is.
+    #[test]
+    fn layout() {
+        let offsets = [
+            offset_of!(Facts, magic),
+            offset_of!(Facts, size),
+            offset_of!(Facts, epoch),
+            offset_of!(Facts, signals),
+            offset_of!(Facts, discarded),
+            offset_of!(Facts, limits),
+            offset_of!(Facts, shutdown_at),
+            offset_of!(Facts, manager_start),
+            offset_of!(Facts, manager_since),
+            offset_of!(Facts, first_seq),
+            offset_of!(Facts, exits),
+            offset_of!(Facts, sent),
+            offset_of!(Facts, kept),
+            offset_of!(Facts, manager_pid),
+            offset_of!(Facts, manager_fd),
+            offset_of!(Facts, manager_up),
+            offset_of!(Facts, before),
+            offset_of!(Facts, ending),
+            offset_of!(Facts, watchdog_ms),
+            offset_of!(Facts, watchdog_reboot_ms),
+            offset_of!(Facts, spare),
+            offset_of!(Facts, settings),
+        ];
+        let expected = [
+            0, 4, 8, 16, 24, 32, 48, 56, 64, 72, 80, 84, 88, 92, 96, 100, 104, 112, 116, 120, 124,
+            128,
+        ];
+        assert_eq!(offsets, expected);
+    }
+
+    fn filled() -> (Facts, Box<Ring>, Box<Store>) {
+        let mut facts = Facts::new();
+        facts.epoch = 7;
+        facts.before = [3, 11];
+        facts.settings.manager[0] = b'/';
+        let mut ring = Box::new(Ring::new());
+        for round in 0..1500u32 {
+            if ring.is_full() {
+                while ring.unsent().is_some() {
+                    ring.mark_sent();
+                }
+                ring.acknowledge(ring.next_seq() - 1000);
+            }
+            ring.push(round, 10, 9);
+        }
+        let mut store = Box::new(Store::new());
+        store.set_capacity(100);
+        for index in 0..50 {
+            store.put(Label::of(Kind::NOTIFY, &format!("{index}")), 100 + index);
+        }
+        (facts, ring, store)
+    }
 
     #[test]
     fn there_and_back() {
-        let records = [
-            Record::Begin { magic: MAGIC },
-            Record::Counters {
-                epoch: u64::MAX,
-                next_seq: 7,
-                discarded: u64::MAX,
-                signals: u64::MAX,
-            },
-            Record::Exit(Exit {
-                seq: u64::MAX,
-                pid: u32::MAX,
-                start: u64::MAX,
-                status: i32::MIN,
-            }),
-            Record::Kept {
-                label: Label {
-                    kind: Kind(u16::MAX),
-                    hash: [255; 16],
-                    index: u16::MAX,
-                },
-                fd: i32::MAX,
-            },
-            Record::Manager {
-                pid: u32::MAX,
-                start: u64::MAX,
-                fd: i32::MAX,
-                up: true,
-                sent: u32::MAX,
-                before: Before::Fault { status: i32::MIN },
-                since: u64::MAX,
-            },
-            Record::Shutdown {
-                shutdown: Shutdown {
-                    ending: Ending::Kexec,
-                    left_ms: u32::MAX,
-                },
-            },
-            Record::Watchdog {
-                fd: 9,
-                timeout_ms: u32::MAX,
-            },
-            Record::Limits {
-                soft: u64::MAX,
-                hard: u64::MAX,
-            },
-            Record::End,
-        ];
-        let mut all = Vec::new();
-        for record in &records {
-            let mut buf = [0; ROOM];
-            let n = write(record, &mut buf).unwrap();
-            all.extend_from_slice(&buf[..n]);
+        let (mut facts, ring, store) = filled();
+        let fd = write(&mut facts, &ring, &store).unwrap();
+        let mut again = (Facts::new(), Box::new(Ring::new()), Box::new(Store::new()));
+        again.2.set_capacity(100);
+        assert!(read(fd, &mut again.0, &mut again.1, &mut again.2));
+        assert_eq!((again.0.epoch, again.0.before), (7, [3, 11]));
+        assert_eq!(again.1.len(), ring.len());
+        for index in 0..ring.len() {
+            assert_eq!(again.1.get(index), ring.get(index));
         }
-        all.extend_from_slice(&[1, 0, 99]);
-        let mut rest = &all[..];
-        for record in records {
-            let (got, n) = read(rest);
-            assert_eq!(got, Read::Record(record));
-            rest = &rest[n..];
+        assert_eq!(
+            (again.1.sent(), again.1.next_seq()),
+            (ring.sent(), ring.next_seq())
+        );
+        assert_eq!(again.2.len(), 50);
+        for index in 0..50 {
+            assert_eq!(again.2.at(index), store.at(index));
         }
-        assert_eq!(read(rest), (Read::Unknown, 3), "from the future");
-        for cut in 0..all.len() - 3 {
-            let mut rest = &all[..cut];
-            while let (Read::Record(_), n) = read(rest) {
-                rest = &rest[n..];
-            }
-            assert_eq!(read(rest).0, Read::More);
+        sys::close(fd);
+    }
+
+    #[test]
+    fn cut_short_or_foreign_is_said() {
+        let (mut facts, ring, store) = filled();
+        let fd = write(&mut facts, &ring, &store).unwrap();
+        let mut image = vec![0; 1 << 20];
+        sys::seek(fd, 0, libc::SEEK_SET);
+        let length = sys::read(fd, &mut image).unwrap();
+        sys::close(fd);
+        let attempt = |image: &[u8]| {
+            let fd = sys::memory_file().unwrap();
+            assert_eq!(sys::write(fd, image), Ok(image.len()));
+            let (mut ring, mut store) = (Box::new(Ring::new()), Box::new(Store::new()));
+            store.set_capacity(100);
+            let read = read(fd, &mut Facts::new(), &mut ring, &mut store);
+            sys::close(fd);
+            read
+        };
+        assert!(attempt(&image[..length]));
+        for cut in (0..length).step_by(77) {
+            assert!(!attempt(&image[..cut]), "{cut}");
+        }
+        image[0] ^= 1;
+        assert!(!attempt(&image[..length]), "another format");
+        image[0] ^= 1;
+        // Counts that no memory of ours can hold.
+        image[80..92].fill(0xff);
+        assert!(!attempt(&image[..length]));
+    }
+
+    #[test]
+    fn an_older_and_a_newer_one_are_understood() {
+        let mut facts = Facts::new();
+        facts.epoch = 5;
+        let bytes = sys::bytes_of(core::slice::from_ref(&facts));
+        for size in [bytes.len() - 600, bytes.len() + 64] {
+            let mut bytes = bytes.to_vec();
+            bytes.resize(size, 0xaa);
+            bytes[4..8].copy_from_slice(&(size as u32).to_ne_bytes());
+            let fd = sys::memory_file().unwrap();
+            assert_eq!(sys::write(fd, &bytes), Ok(size));
+            let (mut ring, mut store) = (Box::new(Ring::new()), Box::new(Store::new()));
+            let mut got = Facts::new();
+            got.settings.shell[0] = 7;
+            assert!(read(fd, &mut got, &mut ring, &mut store), "{size}");
+            assert_eq!((got.epoch, got.settings.shell[PATH - 1]), (5, 0));
+            sys::close(fd);
         }
     }
 }

@@ -16,11 +16,18 @@ pub const MAX: usize = 8192;
 /// Places that only kinds other than [`Kind::SERVICE`] may take.
 const RESERVE: usize = 64;
 
+/// One descriptor. Part of the image that a re-exec hands over, so it stays as it is.
 #[derive(Clone, Copy)]
-struct Entry {
+#[repr(C)]
+pub struct Entry {
     label: Label,
     fd: i32,
 }
+
+// SAFETY: integers without padding.
+#[allow(unsafe_code)]
+unsafe impl crate::sys::Plain for Entry {}
+const _: () = assert!(core::mem::size_of::<Entry>() == 24);
 
 /// What became of a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,8 +93,28 @@ impl Store {
         self.len == 0
     }
 
-    fn used(&self) -> &[Entry] {
+    pub(crate) fn used(&self) -> &[Entry] {
         self.entries.get(..self.len).unwrap_or_default()
+    }
+
+    /// Begins anew with `len` entries from a former self: the places to be filled with them.
+    /// `None`: so many there cannot be.
+    pub(crate) fn restart(&mut self, len: usize) -> Option<&mut [Entry]> {
+        let entries = self.entries.get_mut(..len)?;
+        self.len = len;
+        Some(entries)
+    }
+
+    /// Forgets entries whose descriptor `there` does not confirm.
+    pub(crate) fn retain(&mut self, there: impl Fn(i32) -> bool) {
+        let mut index = 0;
+        while let Some((label, fd)) = self.at(index) {
+            if there(fd) {
+                index += 1;
+            } else {
+                self.take(&|one| one == label);
+            }
+        }
     }
 
     /// Keeps `fd` under `label`.
@@ -127,10 +154,14 @@ impl Store {
     /// The descriptor kept under `label`.
     #[must_use]
     pub fn get(&self, label: Label) -> Option<i32> {
-        self.used()
-            .iter()
-            .find(|entry| entry.label == label)
-            .map(|entry| entry.fd)
+        self.find(|one| *one == label)
+    }
+
+    /// The first descriptor whose label is one that `is` accepts.
+    #[must_use]
+    pub fn find(&self, is: impl Fn(&Label) -> bool) -> Option<i32> {
+        let found = self.used().iter().find(|entry| is(&entry.label));
+        found.map(|entry| entry.fd)
     }
 
     /// The entry at `index`, for listing.

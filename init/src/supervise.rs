@@ -9,17 +9,17 @@
 //! record, the zombie stays where it is and the kernel keeps the record; init's own children are
 //! still looked at, one by one.
 
-use crate::conversation::{Blocked, Talk};
+use crate::conversation::{Blocked, Talk, bit};
 use crate::deaths::Ladder;
 use crate::last::{self, Stage};
 use crate::liveness::Liveness;
-use crate::manager::Manager;
-use crate::options::Options;
+use crate::manager::{Manager, Watched};
 use crate::say::{self, Arg::E};
-use crate::switch::Switch;
-use crate::sys::{self, Arguments, Memories, Peek};
+use crate::state::Facts;
+use crate::switch::{self, Root, Switch};
+use crate::sys::{self, Environment, Memories, Peek, Start};
 use crate::workers::{Job, Workers};
-use init_wire::{Before, Ending, Request};
+use init_wire::{Ending, Kind, number};
 
 /// Processes reaped in one turn.
 const REAP_TURN: usize = 256;
@@ -34,6 +34,9 @@ pub const DOOMED_MAX: usize = 512;
 const ALONE_MS: u64 = 120_000;
 /// `SIGRTMIN` as glibc shows it, and so everybody's documentation.
 const RTMIN: u32 = 34;
+/// So long without a word from any manager, and the hardware watchdog is not fed any more: longer than
+/// the ladder of restarts takes to its end, shorter than anybody would wait.
+const UNHEARD_MS: u64 = 60_000;
 /// The time in which [`Init::interrupts`] ctrl-alt-dels mean it.
 const INTERRUPTS_MS: u64 = 2000;
 
@@ -74,14 +77,6 @@ impl Doomed {
     }
 }
 
-/// The hardware watchdog.
-#[derive(Clone, Copy)]
-pub struct Watchdog {
-    pub fd: i32,
-    pub timeout_ms: u32,
-    next: u64,
-}
-
 /// Everything init knows. In this order, what is used most first: the nearer a field is to the
 /// beginning, the shorter are the instructions that reach it.
 #[repr(C)]
@@ -93,72 +88,76 @@ pub struct Init {
     pub reap_stalled: bool,
     /// Not in the first pid namespace.
     pub container: bool,
+    /// PID 1 is in the cgroup it is to be in, or was sent there.
+    settled: bool,
     pub signal_fd: i32,
+    pub worker_fd: i32,
     pub last: Stage,
     /// What the manager left for the very end.
     pub parting: last::Parting,
     pub manager: Manager,
-    /// A shutdown, and when init does it by itself.
-    pub shutdown: Option<(Ending, u64)>,
-    pub epoch: u64,
-    /// Signals (bit n: signal n) that no manager has taken.
-    pub signals: u64,
+    pub watched: Watched,
     pub talk: Talk,
     pub liveness: Liveness,
-    /// [`init_wire::flags`], without safe mode.
-    pub flags: u32,
-    pub before: Before,
-    pub discarded: u64,
     /// Since when there is no manager.
     pub alone_since: u64,
-    pub watchdog: Option<Watchdog>,
+    /// When a manager last said something.
+    pub heard_at: u64,
+    /// When the hardware watchdog is fed next, and from when on never again.
+    watchdog_next: u64,
+    watchdog_until: u64,
     /// When somebody else's process was last reaped.
     reaped: u64,
     /// Until when zombies are left to gather.
     gather: u64,
+    pub switch: Switch,
+    pub facts: Facts,
     interrupts: [u64; 7],
-    pub arguments: Arguments,
-    /// The limit of open files init was born with.
-    pub limits: (u64, u64),
+    pub start: Start,
     pub workers: Workers,
     pub ladder: Ladder,
-    pub switch: Switch,
-    pub options: Options,
+    pub root: Root,
+    pub environment: Environment,
     pub doomed: Doomed,
 }
 
 impl Init {
-    pub fn new(memories: &'static mut Memories, arguments: Arguments) -> Init {
+    pub fn new(memories: &'static mut Memories, start: Start) -> Init {
         Init {
             memories,
-            options: Options::new(),
-            arguments,
-            container: false,
-            flags: 0,
-            limits: (1024, 4096),
-            signal_fd: -1,
-            manager: Manager::Waiting { at: 0 },
-            ladder: Ladder::new(),
-            liveness: Liveness::new(),
-            talk: Talk::new(),
-            epoch: 0,
-            before: Before::Nobody,
-            signals: 0,
-            discarded: 0,
-            alone_since: 0,
-            shutdown: None,
-            last: Stage::No,
-            parting: last::Parting::new(),
-            switch: Switch::No,
-            workers: Workers::new(),
-            doomed: Doomed::new(),
-            watchdog: None,
             reap_again: true,
             reap_stalled: false,
-            interrupts: [0; 7],
+            container: false,
+            settled: false,
+            signal_fd: -1,
+            worker_fd: -1,
+            last: Stage::No,
+            parting: last::Parting::new(),
+            manager: Manager::Waiting { at: 0 },
+            watched: Watched::new(0),
+            talk: Talk::new(),
+            liveness: Liveness::new(),
+            alone_since: 0,
+            heard_at: 0,
+            watchdog_next: 0,
+            watchdog_until: u64::MAX,
             reaped: 0,
             gather: 0,
+            switch: Switch::No,
+            facts: Facts::new(),
+            interrupts: [0; 7],
+            start,
+            workers: Workers::new(),
+            ladder: Ladder::new(),
+            root: Root::new(),
+            environment: start.environment(switch::STATE_VARIABLE),
+            doomed: Doomed::new(),
         }
+    }
+
+    /// How the machine is to end, if somebody said so.
+    pub fn ending(&self) -> Option<Ending> {
+        Ending::from_number(self.facts.ending.wrapping_sub(1))
     }
 
     /// The loop. Never returns.
@@ -220,42 +219,45 @@ impl Init {
 
     /// How long nothing is to be done.
     fn timeout(&self) -> Option<u64> {
-        let blocked = match self.talk.blocked {
-            Blocked::Until(at) => Some(at),
-            Blocked::No if self.has_to_say() => Some(0),
-            _ => None,
+        let mut earliest = self.manager_deadline().min(self.workers.deadline());
+        let mut due = |when: bool, at: u64| {
+            if when {
+                earliest = earliest.min(at);
+            }
         };
-        let shutdown = match self.last {
-            Stage::No => self.shutdown.map(|(_, at)| at),
-            _ => last::deadline(self),
-        };
-        let alone = self.reap_stalled && !self.managed() && self.last == Stage::No;
-        let deadlines = [
-            self.manager_deadline(),
-            self.workers.deadline(),
-            blocked,
-            shutdown,
-            alone.then_some(self.alone_since + ALONE_MS),
-            self.watchdog.map(|watchdog| watchdog.next),
-            (self.doomed.len > 0 && self.workers.may_close()).then_some(self.doomed.retry),
-            (self.switch.wants_turn() && !self.talk.answering()).then_some(0),
-        ];
-        let earliest = deadlines.into_iter().flatten().min()?;
-        Some(earliest.saturating_sub(sys::now()))
+        match self.talk.blocked {
+            Blocked::Until(at) => due(true, at),
+            Blocked::No => due(self.has_to_say(), 0),
+            Blocked::Socket => {}
+        }
+        let living = self.last == Stage::No;
+        due(living && self.facts.ending != 0, self.facts.shutdown_at);
+        due(!living, last::deadline(self));
+        due(
+            living && self.reap_stalled && !self.managed(),
+            self.alone_since + ALONE_MS,
+        );
+        due(self.facts.watchdog_ms != 0, self.watchdog_next);
+        due(
+            self.doomed.len > 0 && self.workers.may_close(),
+            self.doomed.retry,
+        );
+        due(self.switch_is_due(), 0);
+        (earliest != u64::MAX).then(|| earliest.saturating_sub(sys::now()))
     }
 
     /// Does what is due by time.
     fn tick(&mut self, now: u64) {
         while let Some(job) = self.workers.expire(now) {
-            self.worker_ended(job, None, now);
+            self.child_ended(job, None, now);
         }
         self.close_doomed(now);
-        self.pat_watchdog(now);
+        self.tick_watchdog(now);
         if self.last != Stage::No {
             return last::tick(self, now, false);
         }
-        if let Some((ending, at)) = self.shutdown
-            && at <= now
+        if let Some(ending) = self.ending()
+            && self.facts.shutdown_at <= now
         {
             say::warning(
                 "the shutdown's deadline has come, going on without the manager",
@@ -264,7 +266,7 @@ impl Init {
             return last::begin(self, ending, now);
         }
         self.tick_manager(now);
-        self.tick_switch(now);
+        self.tick_switch();
         if self.reap_stalled && !self.managed() && self.alone_since + ALONE_MS <= now {
             self.reap_again = true;
         }
@@ -277,7 +279,7 @@ impl Init {
         self.reap_again = false;
         self.reap_stalled = false;
         for _ in 0..REAP_TURN {
-            let zombie = match sys::peek(None) {
+            let zombie = match sys::peek(0) {
                 Peek::Zombie(zombie) => zombie,
                 Peek::Running => return self.look_for_stopped_children(now),
                 Peek::Childless => return last::tick(self, now, self.last != Stage::No),
@@ -301,25 +303,23 @@ impl Init {
     /// Records an exit before it is reaped; `false`: there is no room, leave it to the kernel.
     fn record(&mut self, pid: i32, status: i32, now: u64) -> bool {
         if !self.memories.ring.is_full() {
-            let start = sys::stat(pid).map_or(0, |stat| stat.start);
+            let start = sys::start_of(pid);
             return self.memories.ring.push(pid as u32, start, status);
         }
         if self.managed() || self.alone_since + ALONE_MS > now {
             return false;
         }
-        if self.discarded == 0 {
+        if self.facts.discarded == 0 {
             say::error("no manager for two minutes: exits are discarded", &[]);
         }
-        self.discarded = self.discarded.saturating_add(1);
+        self.facts.discarded += 1;
         self.talk.discarded();
         true
     }
 
     /// Reaps a child of init's own; `false` if it is none.
     fn reap_own(&mut self, pid: i32, now: u64) -> bool {
-        if let Manager::Running(running) = &self.manager
-            && running.pid == pid
-        {
+        if self.is_manager(pid) {
             // What it said before it died still counts; and descriptors in there would otherwise
             // be closed with the socket.
             self.drain(now);
@@ -332,41 +332,58 @@ impl Init {
             return false;
         };
         let status = sys::reap(pid).unwrap_or_default();
-        self.worker_ended(job, Some(status), now);
+        self.child_ended(job, Some(status), now);
         true
     }
 
     /// With everybody else's zombies left to the kernel: init's own children.
     fn reap_own_children(&mut self, now: u64) {
-        for index in 0..Workers::places() {
-            if let Some(pid) = self.workers.pid_at(index)
-                && let Peek::Zombie(_) = sys::peek(Some(pid))
+        let mut index = 0;
+        let mut next = Some(self.facts.manager_pid);
+        while let Some(pid) = next {
+            if pid > 0
+                && let Peek::Zombie(_) = sys::peek(pid)
             {
                 self.reap_own(pid, now);
             }
-        }
-        if let Manager::Running(running) = &self.manager
-            && let pid = running.pid
-            && let Peek::Zombie(_) = sys::peek(Some(pid))
-        {
-            self.reap_own(pid, now);
+            next = self.workers.pid_at(index);
+            index += 1;
         }
     }
 
-    /// A worker ended, with this status or (`None`) by its deadline.
-    fn worker_ended(&mut self, job: Job, status: Option<i32>, now: u64) {
+    /// A child for a job ended, with this status or (`None`) by its deadline.
+    fn child_ended(&mut self, job: Job, status: Option<i32>, now: u64) {
         match job {
             Job::Close => {
                 if status.is_none() {
                     say::warning("closing a descriptor hangs; left to a child", &[]);
                 }
             }
+            Job::Settle => {}
             Job::Shell => self.shell_ended(status.unwrap_or_default(), now),
-            Job::Trial | Job::RootCheck | Job::RootMove => self.switch_worker_ended(job, status),
-            Job::Unmount | Job::Sync | Job::Pivot | Job::Reboot => {
-                last::worker_ended(self, job, status);
-            }
+            Job::Trial | Job::RootCheck | Job::RootMove => self.switch_job_ended(job, status),
+            Job::Release | Job::Unmount | Job::Sync | Job::Reboot => last::ended(self, job, status),
         }
+    }
+
+    /// The boot is over: PID 1 moves to its own cgroup. Only now, and in a child, because the kernel
+    /// waits for all its processors before it moves a process, and before the manager there is no
+    /// reason to. (Children are born in there, not moved.)
+    pub fn settle(&mut self) {
+        if self.settled || self.container {
+            return;
+        }
+        self.settled = true;
+        let path = c"/sys/fs/cgroup/init.scope/cgroup.procs";
+        let _ = self.workers.start(Job::Settle, 5000, false, || {
+            match sys::write_file(path, b"1") {
+                Ok(()) => 0,
+                Err(error) => {
+                    say::warning("cannot move to init.scope: %", &[E(error)]);
+                    1
+                }
+            }
+        });
     }
 
     // --- signals ---------------------------------------------------------------------------------
@@ -382,42 +399,45 @@ impl Init {
 
     fn caught(&mut self, signo: u32, now: u64) {
         const INT: u32 = libc::SIGINT as u32;
-        let ending = |number: u32| match number {
+        // The first of these is bit 0: SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGTERM, SIGWINCH, SIGPWR.
+        const FORWARDED: u64 = 1 << libc::SIGHUP
+            | 1 << libc::SIGINT
+            | 1 << libc::SIGUSR1
+            | 1 << libc::SIGUSR2
+            | 1 << libc::SIGTERM
+            | 1 << libc::SIGWINCH
+            | 1 << libc::SIGPWR
+            | 0x1fff << RTMIN;
+        if signo == libc::SIGCHLD as u32 {
+            self.reap_again = true;
+            return;
+        }
+        let rescue = self.in_rescue();
+        // Halt, power off, reboot, kexec.
+        let real_time = |first: u32| match signo.wrapping_sub(RTMIN + first) {
             0 => Some(Ending::Halt),
             1 => Some(Ending::Poweroff),
             2 => Some(Ending::Reboot),
             3 => Some(Ending::Kexec),
             _ => None,
         };
-        if signo == libc::SIGCHLD as u32 {
-            self.reap_again = true;
-            return;
-        }
-        let rescue = matches!(self.manager, Manager::Rescue { .. });
-        let at_once = match signo {
-            INT if rescue || self.is_seventh_interrupt(now) => Some(Ending::Reboot),
-            _ if signo >= RTMIN + 13 => ending(signo - RTMIN - 13),
-            _ if rescue && signo >= RTMIN + 3 => ending(signo - RTMIN - 3),
-            _ => None,
+        let at_once = if signo == INT && (rescue || self.is_seventh_interrupt(now)) {
+            Some(Ending::Reboot)
+        } else {
+            real_time(13).or(if rescue { real_time(3) } else { None })
         };
         if let Some(ending) = at_once {
             return last::begin(self, ending, now);
         }
-        let forwarded = match signo as i32 {
-            libc::SIGINT
-            | libc::SIGTERM
-            | libc::SIGHUP
-            | libc::SIGPWR
-            | libc::SIGUSR1
-            | libc::SIGUSR2
-            | libc::SIGWINCH => true,
-            _ => (RTMIN..=RTMIN + 12).contains(&signo),
-        };
-        if forwarded {
-            self.signals |= 1_u64.checked_shl(signo).unwrap_or(0);
-            // The same signal again is news again.
-            self.talk.forget_signal(signo);
+        if FORWARDED & bit(signo) != 0 {
+            self.note_signal(signo);
         }
+    }
+
+    /// The manager is to be told of this signal; the same one again is news again.
+    pub fn note_signal(&mut self, signo: u32) {
+        self.facts.signals |= bit(signo);
+        self.talk.forget_signal(signo);
     }
 
     fn is_seventh_interrupt(&mut self, now: u64) -> bool {
@@ -447,11 +467,7 @@ impl Init {
                 sys::close(fd);
                 0
             };
-            if self
-                .workers
-                .start(Job::Close, Some(5000), true, close)
-                .is_err()
-            {
+            if self.workers.start(Job::Close, 5000, true, close).is_err() {
                 self.doomed.push(fd);
                 self.doomed.retry = now + 1000;
             }
@@ -460,61 +476,62 @@ impl Init {
 
     // --- the hardware watchdog -------------------------------------------------------------------
 
-    /// Arms, changes or disarms it, and answers.
-    pub fn arm_watchdog(&mut self, timeout_ms: u32, now: u64) {
+    /// The manager has armed a watchdog with this timeout and left its descriptor here (0: it is to be
+    /// disarmed): feeds it from now on.
+    pub fn feed_watchdog(&mut self, timeout_ms: u32, now: u64) {
+        let there = self.watchdog_fd().is_some();
+        self.facts.watchdog_ms = if there { timeout_ms } else { 0 };
         if timeout_ms == 0 {
-            if let Some(watchdog) = self.watchdog.take() {
-                // The letter that tells the driver that the end is intended.
-                let _ = sys::write(watchdog.fd, b"V");
-                sys::close(watchdog.fd);
-            }
-            return self.watchdog_is(0);
+            self.disarm_watchdog();
         }
-        let opened = match self.watchdog {
-            Some(watchdog) => Ok(watchdog.fd),
-            None => sys::open(c"/dev/watchdog", libc::O_WRONLY),
-        };
-        let result = opened.and_then(|fd| {
-            self.watchdog_fd(fd, timeout_ms, now);
-            sys::arm_watchdog(fd, timeout_ms.div_ceil(1000))
-        });
-        match result {
-            Ok(seconds) => {
-                let timeout_ms = seconds.saturating_mul(1000);
-                if let Some(watchdog) = &mut self.watchdog {
-                    watchdog.timeout_ms = timeout_ms;
-                }
-                self.watchdog_is(timeout_ms);
-            }
-            Err(error) => {
-                say::warning("hardware watchdog: %", &[E(error)]);
-                self.failed(Request::Watchdog, error);
-            }
+        self.watchdog_next = now;
+        self.answer_number(number::WATCHDOG_ARMED, self.facts.watchdog_ms);
+    }
+
+    fn watchdog_fd(&self) -> Option<i32> {
+        let is = |label: &init_wire::Label| label.kind == Kind::WATCHDOG;
+        self.memories.store.find(is)
+    }
+
+    fn disarm_watchdog(&mut self) {
+        self.facts.watchdog_ms = 0;
+        if let Some(fd) = self
+            .memories
+            .store
+            .take(&|label| label.kind == Kind::WATCHDOG)
+        {
+            // The letter that tells the driver that the end is intended.
+            let _ = sys::write(fd, b"V");
+            sys::close(fd);
         }
     }
 
-    /// This descriptor is the armed watchdog.
-    pub fn watchdog_fd(&mut self, fd: i32, timeout_ms: u32, now: u64) {
-        self.watchdog = Some(Watchdog {
-            fd,
-            timeout_ms,
-            next: now,
-        });
+    /// The last step begins: a reboot gets a time of its own, any other end is not the watchdog's.
+    pub fn watchdog_at_the_end(&mut self, ending: Ending, now: u64) {
+        if ending != Ending::Reboot {
+            self.disarm_watchdog();
+        } else if self.facts.watchdog_reboot_ms != 0 {
+            self.watchdog_until = now + u64::from(self.facts.watchdog_reboot_ms);
+        }
     }
 
-    /// Pats it, and makes the manager prove that it lives: an armed watchdog is a debt. Where
-    /// nobody can be kept running it is not patted any more, unless a person is at the rescue shell.
-    fn pat_watchdog(&mut self, now: u64) {
-        let given_up = matches!(self.manager, Manager::Rescue { at: Some(_) });
-        let Some(watchdog) = &mut self.watchdog else {
-            return;
-        };
-        if watchdog.next > now {
+    /// Feeds it if the chain below is healthy, and makes the manager prove that it is: an armed
+    /// watchdog is a debt. Not fed any more: without a word from any manager for [`UNHEARD_MS`], unless
+    /// a person is at the rescue shell; and when the last step takes too long.
+    fn tick_watchdog(&mut self, now: u64) {
+        if self.facts.watchdog_ms == 0 || self.watchdog_next > now {
             return;
         }
-        watchdog.next = now + u64::from(watchdog.timeout_ms / 2).max(500);
-        if !given_up {
-            let _ = sys::write(watchdog.fd, b"\0");
+        self.watchdog_next = now + u64::from(self.facts.watchdog_ms / 2).max(500);
+        let heard = now.saturating_sub(self.heard_at) < UNHEARD_MS;
+        let person = self.manager == (Manager::Rescue { at: u64::MAX });
+        let healthy = if self.last == Stage::No {
+            heard || person
+        } else {
+            now < self.watchdog_until
+        };
+        if healthy && let Some(fd) = self.watchdog_fd() {
+            let _ = sys::write(fd, b"\0");
         }
         if self.managed() {
             self.talk.ask(now);

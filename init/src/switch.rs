@@ -1,8 +1,9 @@
 //! Becoming another init: re-exec (the same place, perhaps a newer binary) and switch-root.
 //!
 //! ```text
-//!   re-exec:      Wanted ─▶ Trial (a child runs `init --check-state` on our state) ─▶ execve
-//!   switch-root:  Wanted ─▶ RootCheck (child) ─▶ manager killed and reaped ─▶ RootMove (child) ─▶ execve
+//!   re-exec:      Wanted ─▶ Trial (a child runs `init --check-state` on our state) ─▶ Ready ─▶ execve
+//!   switch-root:  RootWanted ─▶ RootCheck (worker) ─▶ RootKill ─▶ RootMove (worker) ─▶ execve
+//!                                                    manager killed and reaped
 //! ```
 //!
 //! The state travels in a memfd ([`crate::state`]) whose number is in the environment; kept
@@ -11,226 +12,231 @@
 //! fails before `execve` leaves everything as it was and is told to the manager.
 
 use crate::deaths::Hand;
-use crate::manager::{Manager, Running};
+use crate::manager::{Manager, Watched};
 use crate::say::{
     self,
     Arg::{B, E},
 };
-use crate::state::{self, Read, Record};
+use crate::state;
 use crate::supervise::Init;
-use crate::sys::{self, List, STATE_VARIABLE};
-use crate::text::{Text, join, parse, shift_down};
-use crate::workers::{Job, status_of};
+use crate::sys::{self, Memories, Start, Words, until_nul};
+use crate::text::{Text, join, parse};
+use crate::workers::Job;
 use core::ffi::CStr;
-use init_wire::{Request, Shutdown};
+use init_wire::{PATH_LEN_MAX, Request};
 
 const TRIAL_MS: u64 = 5000;
 const ROOT_MS: u64 = 10_000;
 /// The argument that makes init check a state and do nothing else.
 pub const CHECK: &CStr = c"--check-state";
-/// What is moved along to a new root.
-const MOVED: [&CStr; 4] = [c"/dev", c"/proc", c"/sys", c"/run"];
+/// Name of the variable that tells a re-executed init where its state is.
+pub const STATE_VARIABLE: &[u8] = b"SYSMASTER_INIT_STATE=";
 
-/// Where in becoming another we are. (One of the variants is large; there is one value of this type.)
-#[allow(clippy::large_enum_variant)]
+/// A path that came in a frame, and a NUL.
+pub type Path = [u8; PATH_LEN_MAX + 1];
+
+/// Where in becoming another we are.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Switch {
     No,
-    ReexecWanted,
+    Wanted,
     Trial,
     /// The trial was passed; as soon as no answer is on its way.
-    ReexecReady,
-    Root(Stage, Root),
+    Ready,
+    RootWanted,
+    RootCheck,
+    RootKill,
+    RootMove,
 }
 
 /// Where we are going.
 pub struct Root {
-    root: Text,
-    init: Text,
+    root: Path,
+    init: Path,
     fd: i32,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    Wanted,
-    Check,
-    Kill,
-    Move,
-}
-
-impl Switch {
-    pub fn begin_reexec(&mut self) {
-        if let Switch::No = self {
-            *self = Switch::ReexecWanted;
+impl Root {
+    pub const fn new() -> Root {
+        let path = [0; PATH_LEN_MAX + 1];
+        Root {
+            root: path,
+            init: path,
+            fd: -1,
         }
     }
 
     /// `false`: that is no place to go to.
-    pub fn begin_root(&mut self, root: &[u8], init: &[u8]) -> bool {
-        let (root, init) = (join(&[root]), join(&[init]));
-        let absolute =
-            |path: &Text| path.whole().is_some() && path.as_bytes().first() == Some(&b'/');
-        if !absolute(&root) || !absolute(&init) || root.as_bytes() == b"/" {
-            return false;
-        }
-        if !matches!(self, Switch::No) {
-            return false;
-        }
-        *self = Switch::Root(Stage::Wanted, Root { root, init, fd: -1 });
-        true
-    }
-
-    /// Whether [`Init::tick_switch`] has something to do now.
-    pub fn wants_turn(&self) -> bool {
-        matches!(
-            self,
-            Switch::ReexecWanted | Switch::ReexecReady | Switch::Root(Stage::Wanted, _)
-        )
+    pub fn set(&mut self, root: &[u8], init: &[u8]) -> bool {
+        root != b"/" && put(&mut self.root, root) && put(&mut self.init, init)
     }
 }
 
+/// An absolute path without NUL.
+fn put(path: &mut Path, from: &[u8]) -> bool {
+    if from.first() != Some(&b'/') || from.len() > PATH_LEN_MAX || from.contains(&0) {
+        return false;
+    }
+    for (place, byte) in path.iter_mut().zip(from.iter().chain(core::iter::once(&0))) {
+        *place = *byte;
+    }
+    true
+}
+
 impl Init {
+    /// The manager wants a re-exec.
+    pub fn want_reexec(&mut self) {
+        if self.switch == Switch::No {
+            self.switch = Switch::Wanted;
+        }
+    }
+
+    /// The manager wants to go to another root.
+    pub fn want_root(&mut self, root: &[u8], init: &[u8]) {
+        if self.switch == Switch::No && self.root.set(root, init) {
+            self.switch = Switch::RootWanted;
+        } else {
+            self.failed(Request::SwitchRoot, libc::EINVAL);
+        }
+    }
+
+    /// Whether [`Init::tick_switch`] has something to do now.
+    pub fn switch_is_due(&self) -> bool {
+        matches!(
+            self.switch,
+            Switch::Wanted | Switch::Ready | Switch::RootWanted
+        ) && !self.talk.answering()
+    }
+
     /// Goes on with what was begun.
-    pub fn tick_switch(&mut self, now: u64) {
+    pub fn tick_switch(&mut self) {
         if self.talk.answering() || self.doomed.len() > 0 {
             return;
         }
-        match &mut self.switch {
-            Switch::ReexecWanted => self.start_trial(now),
-            Switch::ReexecReady => {
-                let path = self.own_path();
-                let error = self.become_another(path.as_c(), now);
-                self.switch_failed(Request::Reexec, error);
+        let result = match self.switch {
+            Switch::Wanted => self.start_trial(),
+            Switch::Ready => Err(self.become_another(self.own_path().as_c())),
+            Switch::RootWanted => {
+                self.switch = Switch::RootCheck;
+                let (root, init) = (self.root.root, self.root.init);
+                let words = [
+                    c"init-worker",
+                    c"root-check",
+                    until_nul(&root),
+                    until_nul(&init),
+                ];
+                self.work(Job::RootCheck, ROOT_MS, &words)
             }
-            Switch::Root(stage @ Stage::Wanted, target) => {
-                *stage = Stage::Check;
-                let path = join(&[target.root.as_bytes(), target.init.as_bytes()]);
-                let check = || i32::from(!path.whole().is_some_and(sys::exists));
-                if let Err(error) = self
-                    .workers
-                    .start(Job::RootCheck, Some(ROOT_MS), false, check)
-                {
-                    self.switch_failed(Request::SwitchRoot, error);
-                }
-            }
-            Switch::Root(stage @ Stage::Kill, target) => {
-                if matches!(self.manager, Manager::Running(_)) {
-                    return;
-                }
-                *stage = Stage::Move;
+            Switch::RootKill if self.manager != Manager::Running => {
+                self.switch = Switch::RootMove;
                 // No manager before the new root is there.
                 self.manager = Manager::Waiting { at: u64::MAX };
-                let root = &target.root;
-                let job = || status_of(move_root(root.as_c()));
-                if let Err(error) = self.workers.start(Job::RootMove, Some(ROOT_MS), false, job) {
-                    self.switch_failed(Request::SwitchRoot, error);
-                }
+                let root = self.root.root;
+                self.work(
+                    Job::RootMove,
+                    ROOT_MS,
+                    &[c"init-worker", c"root-move", until_nul(&root)],
+                )
             }
-            _ => {}
+            _ => return,
+        };
+        if let Err(error) = result {
+            self.switch_failed(error);
         }
     }
 
     /// The path of init's own binary, as it is found now.
     fn own_path(&self) -> Text {
-        match self.arguments.get(0) {
+        match self.start.argument(0) {
             Some(path) if path.to_bytes().first() == Some(&b'/') => join(&[path.to_bytes()]),
-            _ => sys::own(b"exe"),
+            _ => join(&[b"/proc/self/exe"]),
         }
     }
 
-    fn start_trial(&mut self, now: u64) {
-        let state = match self.write_state(now) {
-            Ok(state) => state,
-            Err(error) => return self.switch_failed(Request::Reexec, error),
-        };
+    fn start_trial(&mut self) -> Result<(), sys::Errno> {
+        self.switch = Switch::Trial;
+        let state = self.write_state()?;
         let path = self.own_path();
-        let started = self.workers.start(Job::Trial, Some(TRIAL_MS), false, || {
+        let environment = &mut self.environment;
+        let started = self.workers.start(Job::Trial, TRIAL_MS, false, || {
             sys::default_signals();
-            let variable = state_variable(state);
             sys::set_cloexec(state, false);
-            let environment = List::environment(Some(variable.as_c()));
-            sys::exec(path.as_c(), &List::new(&[path.as_c(), CHECK]), &environment);
+            environment.with(state_variable(state).as_c(), |environment| {
+                sys::exec(path.as_c(), &Words::of(&[path.as_c(), CHECK]), environment)
+            });
             127
         });
         sys::close(state);
-        match started {
-            Ok(()) => self.switch = Switch::Trial,
-            Err(error) => self.switch_failed(Request::Reexec, error),
-        }
+        started
     }
 
-    /// One of the workers ended.
-    pub fn switch_worker_ended(&mut self, job: Job, status: Option<i32>) {
-        let now = sys::now();
-        let good = status == Some(0);
-        let errno = match status {
-            Some(status) => (status >> 8) & 0xff,
-            None => libc::ETIMEDOUT,
-        };
-        match (&mut self.switch, job) {
-            (Switch::Trial, Job::Trial) if good => self.switch = Switch::ReexecReady,
-            (Switch::Trial, Job::Trial) => self.switch_failed(Request::Reexec, libc::ENOEXEC),
-            (Switch::Root(stage, target), Job::RootCheck) if good => {
-                match sys::open(target.root.as_c(), libc::O_PATH | libc::O_DIRECTORY) {
+    /// One of the children ended, or was killed at its deadline.
+    pub fn switch_job_ended(&mut self, job: Job, status: Option<i32>) {
+        let error = match (self.switch, job, status) {
+            (Switch::Trial, Job::Trial, Some(0)) => {
+                self.switch = Switch::Ready;
+                return;
+            }
+            (Switch::RootCheck, Job::RootCheck, Some(0)) => {
+                match sys::open(until_nul(&self.root.root), libc::O_PATH | libc::O_DIRECTORY) {
                     Ok(fd) => {
-                        target.fd = fd;
-                        *stage = Stage::Kill;
-                        self.kill_manager(Hand::Stopped, now);
+                        self.root.fd = fd;
+                        self.switch = Switch::RootKill;
+                        return self.kill_manager(Hand::Stopped, sys::now());
                     }
-                    Err(error) => self.switch_failed(Request::SwitchRoot, error),
+                    Err(error) => error,
                 }
             }
-            (Switch::Root(..), Job::RootCheck) => {
-                self.switch_failed(
-                    Request::SwitchRoot,
-                    if errno == 1 { libc::ENOENT } else { errno },
-                );
-            }
-            (Switch::Root(_, target), Job::RootMove) if good => {
-                let (fd, init) = (target.fd, join(&[target.init.as_bytes()]));
-                let moved = sys::fchdir(fd)
-                    .and_then(|()| sys::chroot(c"."))
-                    .and(sys::chdir(c"/"));
-                let error = match moved {
-                    Ok(()) => self.become_another(init.as_c(), now),
+            (Switch::RootMove, Job::RootMove, Some(0)) => {
+                let moved = sys::fchdir(self.root.fd).and_then(|()| sys::chroot(c"."));
+                match moved.and_then(|()| sys::chdir(c"/")) {
+                    Ok(()) => {
+                        let init = self.root.init;
+                        self.become_another(until_nul(&init))
+                    }
                     Err(error) => error,
-                };
-                self.switch_failed(Request::SwitchRoot, error);
+                }
             }
-            (Switch::Root(..), Job::RootMove) => self.switch_failed(Request::SwitchRoot, errno),
-            _ => {}
-        }
+            (_, Job::Trial, _) => libc::ENOEXEC,
+            (_, _, Some(status)) => (status >> 8) & 0xff,
+            (_, _, None) => libc::ETIMEDOUT,
+        };
+        self.switch_failed(error);
     }
 
-    fn switch_failed(&mut self, request: Request, error: sys::Errno) {
-        let what: &[u8] = if request == Request::Reexec {
-            b"re-exec"
+    fn switch_failed(&mut self, error: sys::Errno) {
+        let root = !matches!(self.switch, Switch::Wanted | Switch::Trial | Switch::Ready);
+        let (request, what): (_, &[u8]) = if root {
+            (Request::SwitchRoot, b"switch-root")
         } else {
-            b"switch-root"
+            (Request::Reexec, b"re-exec")
         };
         say::error("%: %; going on as before", &[B(what), E(error)]);
-        if let Switch::Root(_, target) = &self.switch
-            && target.fd >= 0
-        {
-            sys::close(target.fd);
+        if self.root.fd >= 0 {
+            sys::close(self.root.fd);
+            self.root.fd = -1;
         }
         self.switch = Switch::No;
         if let Manager::Waiting { at: u64::MAX } = self.manager {
-            self.manager = Manager::Waiting { at: sys::now() };
+            self.manager = Manager::Waiting { at: 0 };
         }
         self.failed(request, error);
     }
 
     /// Executes `path` with our state; comes back only if that fails.
-    fn become_another(&mut self, path: &CStr, now: u64) -> sys::Errno {
-        let state = match self.write_state(now) {
+    fn become_another(&mut self, path: &CStr) -> sys::Errno {
+        let state = match self.write_state() {
             Ok(state) => state,
             Err(error) => return error,
         };
         self.inherit(true);
         sys::set_cloexec(state, false);
-        let variable = state_variable(state);
-        let arguments = List::arguments(self.arguments);
-        let error = sys::exec(path, &arguments, &List::environment(Some(variable.as_c())));
+        let start = self.start;
+        let error = self
+            .environment
+            .with(state_variable(state).as_c(), |environment| {
+                start.again(path, environment)
+            });
         self.inherit(false);
         sys::close(state);
         error
@@ -246,207 +252,44 @@ impl Init {
         if let Some(fd) = self.channel() {
             sys::set_cloexec(fd, !survives);
         }
-        if let Some(watchdog) = self.watchdog {
-            sys::set_cloexec(watchdog.fd, !survives);
-        }
     }
 
-    /// Writes everything down; the descriptor of the memfd.
-    fn write_state(&self, now: u64) -> Result<i32, sys::Errno> {
-        let mut file = Writer {
-            fd: sys::memory_file()?,
-            buf: [0; 1024],
-            used: 0,
-            error: 0,
+    /// Writes everything down; the descriptor of the image.
+    fn write_state(&mut self) -> Result<i32, sys::Errno> {
+        if self.manager != Manager::Running {
+            self.facts.manager_pid = 0;
+        }
+        state::write(&mut self.facts, &self.memories.ring, &self.memories.store)
+    }
+
+    /// Takes over what a former self wrote down, if there is one.
+    pub fn restore(&mut self, now: u64) -> bool {
+        let Some(image) = state_fd(&self.start) else {
+            return false;
         };
-        file.put(&Record::Begin {
-            magic: state::MAGIC,
-        });
-        let ring = &self.memories.ring;
-        let oldest = ring.get(0).map_or(ring.next_seq(), |exit| exit.seq);
-        file.put(&Record::Counters {
-            epoch: self.epoch,
-            next_seq: oldest,
-            discarded: self.discarded,
-            signals: self.signals,
-        });
-        file.put(&Record::Limits {
-            soft: self.limits.0,
-            hard: self.limits.1,
-        });
-        let mut index = 0;
-        while let Some(exit) = ring.get(index) {
-            file.put(&Record::Exit(exit));
-            index += 1;
-        }
-        index = 0;
-        while let Some((label, fd)) = self.memories.store.at(index) {
-            file.put(&Record::Kept { label, fd });
-            index += 1;
-        }
-        if let Manager::Running(running) = &self.manager {
-            file.put(&Record::Manager {
-                pid: running.pid as u32,
-                start: running.start,
-                fd: running.fd,
-                up: running.up,
-                sent: ring.sent() as u32,
-                before: self.before,
-                since: running.since,
-            });
-        }
-        if let Some((ending, at)) = self.shutdown {
-            let left = at.saturating_sub(now).min(u64::from(u32::MAX));
-            file.put(&Record::Shutdown {
-                shutdown: Shutdown {
-                    ending,
-                    left_ms: left as u32,
-                },
-            });
-        }
-        if let Some(watchdog) = self.watchdog {
-            file.put(&Record::Watchdog {
-                fd: watchdog.fd,
-                timeout_ms: watchdog.timeout_ms,
-            });
-        }
-        file.put(&Record::End);
-        file.finish()
-    }
-
-    /// Takes over what a former self wrote down.
-    pub fn restore(&mut self, state: i32, now: u64) {
-        let mut next_seq = 1;
-        let complete = each_record(state, &mut |record| {
-            self.restore_one(record, &mut next_seq, now)
-        });
-        if !complete {
+        let Memories { ring, store } = &mut *self.memories;
+        if !state::read(image, &mut self.facts, ring, store) {
             say::error(
                 "the state of the former init is incomplete; going on with what there is",
                 &[],
             );
         }
-        sys::close(state);
-    }
-
-    fn restore_one(&mut self, record: Record, next_seq: &mut u64, now: u64) {
-        match record {
-            Record::Begin { .. } | Record::End => {}
-            Record::Counters {
-                epoch,
-                next_seq: first,
-                discarded,
-                signals,
-            } => {
-                self.epoch = epoch;
-                self.discarded = discarded;
-                self.signals = signals;
-                *next_seq = first;
-                self.memories.ring.restart_at(first);
-            }
-            Record::Limits { soft, hard } => self.limits = (soft, hard),
-            Record::Exit(exit) => {
-                self.memories.ring.push(exit.pid, exit.start, exit.status);
-            }
-            Record::Kept { label, fd } => {
-                if fd > 2 && sys::is_open(fd) {
-                    sys::set_cloexec(fd, true);
-                    self.memories.store.put(label, fd);
-                }
-            }
-            Record::Manager {
-                pid,
-                start,
-                fd,
-                up,
-                sent,
-                before,
-                since,
-            } => {
-                self.before = before;
-                let pid = pid as i32;
-                let there = sys::stat(pid).is_none_or(|stat| start == 0 || stat.start == start);
-                if fd > 2 && sys::is_open(fd) && there {
-                    sys::set_cloexec(fd, true);
-                    for _ in 0..sent {
-                        self.memories.ring.mark_sent();
-                    }
-                    self.manager = Manager::Running(Running::restored(pid, start, fd, up, since));
-                    if !up {
-                        self.liveness.spawned(now);
-                    } else if self.debt() {
-                        self.liveness.owe(now);
-                    }
-                }
-            }
-            Record::Shutdown { shutdown } => {
-                self.shutdown = Some((shutdown.ending, now + u64::from(shutdown.left_ms)));
-            }
-            Record::Watchdog { fd, timeout_ms } => {
-                if fd > 2 && sys::is_open(fd) {
-                    sys::set_cloexec(fd, true);
-                    self.watchdog_fd(fd, timeout_ms, now);
-                }
+        sys::close(image);
+        store.retain(|fd| fd > 2 && sys::is_open(fd));
+        self.inherit(false);
+        let facts = &self.facts;
+        let (pid, fd, start) = (facts.manager_pid, facts.manager_fd, facts.manager_start);
+        if pid > 0 && fd > 2 && sys::is_open(fd) && [0, start].contains(&sys::start_of(pid)) {
+            self.manager = Manager::Running;
+            self.watched = Watched::new(u64::MAX);
+            sys::set_cloexec(fd, true);
+            if facts.manager_up == 0 {
+                self.liveness.spawned(now);
+            } else if self.debt() {
+                self.liveness.owe(now);
             }
         }
-    }
-}
-
-impl Running {
-    fn restored(pid: i32, start: u64, fd: i32, up: bool, since: u64) -> Running {
-        let (hand, fence) = (Hand::None, None);
-        Running {
-            pid,
-            start,
-            fd,
-            up,
-            since,
-            hand,
-            fence,
-            cpu: 0,
-            asked: 0,
-            oom_kills: u64::MAX,
-        }
-    }
-}
-
-struct Writer {
-    fd: i32,
-    buf: [u8; 1024],
-    used: usize,
-    error: sys::Errno,
-}
-
-impl Writer {
-    fn put(&mut self, record: &Record) {
-        if self.used + state::ROOM > self.buf.len() {
-            self.flush();
-        }
-        let room = self.buf.get_mut(self.used..).unwrap_or_default();
-        match state::write(record, room) {
-            Some(used) => self.used += used,
-            None => self.error = libc::EMSGSIZE,
-        }
-    }
-
-    fn flush(&mut self) {
-        let bytes = self.buf.get(..self.used).unwrap_or_default();
-        match sys::write(self.fd, bytes) {
-            Ok(written) if written == bytes.len() => {}
-            Ok(_) => self.error = libc::ENOSPC,
-            Err(error) => self.error = error,
-        }
-        self.used = 0;
-    }
-
-    fn finish(mut self) -> Result<i32, sys::Errno> {
-        self.flush();
-        if self.error != 0 {
-            sys::close(self.fd);
-            return Err(self.error);
-        }
-        sys::rewind(self.fd);
-        Ok(self.fd)
+        true
     }
 }
 
@@ -457,72 +300,15 @@ fn state_variable(fd: i32) -> Text {
 }
 
 /// The descriptor of a former self's state.
-pub fn state_fd() -> Option<i32> {
-    for index in 0..72 {
-        if let Some(value) = sys::environment(index)?
-            .to_bytes()
-            .strip_prefix(STATE_VARIABLE)
-        {
-            let fd = i32::try_from(parse(value)?).ok()?;
-            return (fd > 2 && sys::is_open(fd)).then_some(fd);
-        }
-    }
-    None
-}
-
-/// Calls `each` with every record; whether the state was ours and whole.
-fn each_record(fd: i32, each: &mut dyn FnMut(Record)) -> bool {
-    let mut buf = [0u8; 1024];
-    let mut used = 0;
-    let mut begun = false;
-    // More than 8,192 descriptors and 1,024 exits take.
-    for _ in 0..4096 {
-        let Some(room) = buf.get_mut(used..) else {
-            return false;
-        };
-        match sys::read(fd, room) {
-            Ok(got @ 1..) => used += got,
-            _ => return false,
-        }
-        let mut done = 0;
-        loop {
-            let (read, took) = state::read(buf.get(done..used).unwrap_or_default());
-            done += took;
-            match read {
-                Read::More => break,
-                Read::Unknown => {}
-                Read::Record(Record::Begin {
-                    magic: state::MAGIC,
-                }) => begun = true,
-                Read::Record(Record::End) => return begun,
-                Read::Record(record) if begun => each(record),
-                Read::Record(_) => return false,
-            }
-        }
-        used = shift_down(&mut buf, done, used);
-    }
-    false
+fn state_fd(start: &Start) -> Option<i32> {
+    let fd = parse(start.variable(STATE_VARIABLE)?.to_bytes())? as i32;
+    (fd > 2 && sys::is_open(fd)).then_some(fd)
 }
 
 /// `init --check-state`: whether this binary understands the state it was given.
-pub fn check_state() -> i32 {
-    match state_fd() {
-        Some(fd) if each_record(fd, &mut |_| {}) => 0,
-        _ => 1,
-    }
-}
-
-/// In a worker: takes the API file systems along and makes `root` the root.
-fn move_root(root: &CStr) -> Result<(), sys::Errno> {
-    let moving = libc::MS_MOVE as u32;
-    for from in MOVED {
-        let to = join(&[root.to_bytes(), from.to_bytes()]);
-        sys::mkdir(to.as_c(), 0o755);
-        if sys::mount(from, to.as_c(), c"", moving, c"").is_err() {
-            // Not mounted, or no place there: nothing may hold the old root.
-            let _ = sys::unmount(from, libc::MNT_DETACH);
-        }
-    }
-    sys::chdir(root)?;
-    sys::mount(c".", c"/", c"", moving, c"")
+pub fn check_state(start: &Start, memories: &mut Memories) -> i32 {
+    let mut facts = state::Facts::new();
+    let Memories { ring, store } = memories;
+    let read = state_fd(start).is_some_and(|fd| state::read(fd, &mut facts, ring, store));
+    i32::from(!read)
 }

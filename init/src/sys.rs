@@ -1,30 +1,45 @@
-//! The system calls, as safe functions: the only place besides `main.rs` that says `unsafe`. Here are time,
-//! descriptors, files and signals; the rest is in the modules below.
+//! The system calls, as safe functions: the only place besides the programs' entries that says
+//! `unsafe`. Here are time, descriptors, files and signals; the rest is in the modules below.
 //!
 //! Errors are plain error numbers. Nothing in here decides anything.
 
 #![allow(unsafe_code)]
 
-use crate::text::{Text, join};
-use core::ffi::{CStr, c_char, c_int, c_long, c_void};
-use core::mem::{MaybeUninit, size_of};
+use crate::text::join;
+use core::ffi::{CStr, c_char, c_int, c_long};
+use core::mem::size_of;
 use core::ptr;
+
+pub(crate) mod call;
+use call::call;
+
+mod machine;
+mod memory;
+mod process;
+mod socket;
+
+pub use machine::*;
+pub use memory::*;
+pub use process::*;
+pub use socket::*;
 
 /// An error number.
 pub type Errno = i32;
 
-/// The error number of the last failed call.
-pub fn errno() -> Errno {
-    // SAFETY: returns a pointer to this thread's errno, always valid.
-    unsafe { *libc::__errno_location() }
+/// No descriptor.
+const NONE: c_int = -1;
+const HERE: c_int = libc::AT_FDCWD;
+
+/// What the kernel answered, as a result.
+fn check(result: isize) -> Result<i32, Errno> {
+    if result < 0 {
+        Err(-(result as i32))
+    } else {
+        Ok(result as i32)
+    }
 }
 
-fn check(result: c_int) -> Result<c_int, Errno> {
-    if result < 0 { Err(errno()) } else { Ok(result) }
-}
-
-/// Milliseconds since boot, sleep included. Never 0. Always by the call with 64-bit times: the C
-/// library's own may have 32-bit ones on a 32-bit machine.
+/// Milliseconds since boot, sleep included. Never 0. Always by the call with 64-bit times.
 pub fn now() -> u64 {
     #[cfg(target_pointer_width = "64")]
     const CLOCK_GETTIME: c_long = libc::SYS_clock_gettime;
@@ -32,20 +47,14 @@ pub fn now() -> u64 {
     const CLOCK_GETTIME: c_long = 403;
     let mut time = [0i64; 2];
     // SAFETY: `time` is a 64-bit timespec.
-    let _failed =
-        unsafe { libc::syscall(CLOCK_GETTIME, libc::CLOCK_BOOTTIME, time.as_mut_ptr()) } != 0;
+    let _failed = unsafe { call!(CLOCK_GETTIME, libc::CLOCK_BOOTTIME, time.as_mut_ptr()) } != 0;
     #[cfg(target_pointer_width = "32")]
     if _failed {
         // A kernel before 5.1. The clock starts at boot, so 32 bits hold for 68 years of uptime.
         let mut short = [0i32; 2];
+        let call = libc::SYS_clock_gettime;
         // SAFETY: `short` is a 32-bit timespec.
-        unsafe {
-            libc::syscall(
-                libc::SYS_clock_gettime,
-                libc::CLOCK_BOOTTIME,
-                short.as_mut_ptr(),
-            );
-        }
+        unsafe { call!(call, libc::CLOCK_BOOTTIME, short.as_mut_ptr()) };
         time = short.map(i64::from);
     }
     let [seconds, nanoseconds] = time;
@@ -54,90 +63,99 @@ pub fn now() -> u64 {
 
 pub fn pid() -> i32 {
     // SAFETY: no arguments, cannot fail.
-    unsafe { libc::getpid() }
+    unsafe { call!(libc::SYS_getpid) as i32 }
 }
 
+/// Ends this process.
 pub fn exit(status: i32) -> ! {
-    // SAFETY: ends the process.
-    unsafe { libc::_exit(status) }
+    loop {
+        // SAFETY: ends the process.
+        unsafe { call!(libc::SYS_exit_group, status) };
+    }
 }
-
-mod machine;
-mod process;
-mod socket;
-
-pub use machine::*;
-pub use process::*;
-pub use socket::*;
 
 // --- descriptors -----------------------------------------------------------------------------
 
+#[inline(never)]
 pub fn open(path: &CStr, flags: c_int) -> Result<i32, Errno> {
+    let flags = flags | libc::O_CLOEXEC | libc::O_LARGEFILE;
     // SAFETY: `path` ends in NUL; with O_CREAT a mode follows.
-    check(unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC, 0o600) })
+    check(unsafe { call!(libc::SYS_openat, HERE, path.as_ptr(), flags, 0o600) })
 }
 
+#[inline(never)]
 pub fn close(fd: i32) {
     // SAFETY: closing a number that is not open is an error, nothing worse.
-    unsafe { libc::close(fd) };
+    unsafe { call!(libc::SYS_close, fd) };
 }
 
-pub fn dup2(from: i32, to: i32) -> Result<i32, Errno> {
+/// Makes `to` another name of `from`, that children inherit. The same number is only made so.
+pub fn inherit_as(from: i32, to: i32) -> Result<(), Errno> {
+    if from == to {
+        set_cloexec(from, false);
+        return Ok(());
+    }
     // SAFETY: plain numbers.
-    check(unsafe { libc::dup2(from, to) })
+    check(unsafe { call!(libc::SYS_dup3, from, to, 0) }).map(drop)
+}
+
+#[inline(never)]
+fn fcntl(fd: i32, command: c_int, argument: c_int) -> isize {
+    // SAFETY: plain numbers, for the commands used here.
+    unsafe { call!(libc::SYS_fcntl, fd, command, argument) }
 }
 
 pub fn is_open(fd: i32) -> bool {
-    // SAFETY: plain numbers.
-    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+    fcntl(fd, libc::F_GETFD, 0) >= 0
 }
 
 pub fn set_cloexec(fd: i32, on: bool) {
-    // SAFETY: plain numbers.
-    unsafe { libc::fcntl(fd, libc::F_SETFD, if on { libc::FD_CLOEXEC } else { 0 }) };
+    fcntl(fd, libc::F_SETFD, c_int::from(on));
 }
 
 /// Makes reads and writes wait again.
 pub fn set_blocking(fd: i32) {
-    // SAFETY: plain numbers.
-    unsafe { libc::fcntl(fd, libc::F_SETFL, 0) };
+    fcntl(fd, libc::F_SETFL, 0);
 }
 
 /// Whether closing `fd` cannot sleep, found out without touching what is behind it: Unix sockets,
 /// pipes, memfds and files of tmpfs have no flush. (Files of NFS or FUSE do, and a TCP socket may linger.)
 pub fn closes_at_once(fd: i32) -> bool {
     let mut domain: c_int = 0;
-    let mut length = size_of::<c_int>() as libc::socklen_t;
+    let mut length = size_of::<c_int>() as u32;
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_DOMAIN);
     // SAFETY: `domain` and `length` are valid for writing; the rest are plain numbers.
-    unsafe {
-        libc::getsockopt(
+    let asked = unsafe {
+        call!(
+            libc::SYS_getsockopt,
             fd,
-            libc::SOL_SOCKET,
-            libc::SO_DOMAIN,
-            (&raw mut domain).cast(),
-            &raw mut length,
-        ) == 0
-            && domain == libc::AF_UNIX
-            || libc::fcntl(fd, libc::F_GET_SEALS) >= 0
-            || libc::fcntl(fd, libc::F_GETPIPE_SZ) >= 0
-    }
+            level,
+            name,
+            &raw mut domain,
+            &raw mut length
+        )
+    };
+    asked == 0 && domain == libc::AF_UNIX
+        || fcntl(fd, libc::F_GET_SEALS, 0) >= 0
+        || fcntl(fd, libc::F_GETPIPE_SZ, 0) >= 0
 }
 
+#[inline(never)]
 pub fn write(fd: i32, bytes: &[u8]) -> Result<usize, Errno> {
     // SAFETY: the pointer and length are of one slice.
-    let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
-    usize::try_from(written).map_err(|_| errno())
+    check(unsafe { call!(libc::SYS_write, fd, bytes.as_ptr(), bytes.len()) }).map(|n| n as usize)
 }
 
+#[inline(never)]
 pub fn read(fd: i32, buf: &mut [u8]) -> Result<usize, Errno> {
     // SAFETY: the pointer and length are of one slice.
-    let got = unsafe { libc::read(fd, buf.as_mut_ptr().cast(), buf.len()) };
-    usize::try_from(got).map_err(|_| errno())
+    check(unsafe { call!(libc::SYS_read, fd, buf.as_mut_ptr(), buf.len()) }).map(|n| n as usize)
 }
 
-pub fn rewind(fd: i32) {
+/// Moves to a place in the file; how far from the beginning that is.
+pub fn seek(fd: i32, offset: i32, whence: c_int) -> isize {
     // SAFETY: plain numbers.
-    unsafe { libc::lseek(fd, 0, libc::SEEK_SET) };
+    unsafe { call!(libc::SYS_lseek, fd, offset, whence) }
 }
 
 /// Reads a file from its beginning until `buf` is full.
@@ -175,41 +193,76 @@ pub fn write_file(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
 
 pub fn exists(path: &CStr) -> bool {
     // SAFETY: `path` ends in NUL.
-    unsafe { libc::access(path.as_ptr(), libc::F_OK) == 0 }
+    unsafe { call!(libc::SYS_faccessat, HERE, path.as_ptr(), libc::F_OK) == 0 }
 }
 
-pub fn mkdir(path: &CStr, mode: libc::mode_t) {
+pub fn mkdir(path: &CStr, mode: c_int) {
     // SAFETY: `path` ends in NUL.
-    unsafe { libc::mkdir(path.as_ptr(), mode) };
+    unsafe { call!(libc::SYS_mkdirat, HERE, path.as_ptr(), mode) };
 }
 
 pub fn read_link<'b>(path: &CStr, buf: &'b mut [u8]) -> Option<&'b [u8]> {
     // SAFETY: `path` ends in NUL; pointer and length are of one slice.
-    let got = unsafe { libc::readlink(path.as_ptr(), buf.as_mut_ptr().cast(), buf.len()) };
+    let got = unsafe {
+        call!(
+            libc::SYS_readlinkat,
+            HERE,
+            path.as_ptr(),
+            buf.as_mut_ptr(),
+            buf.len()
+        )
+    };
     buf.get(..usize::try_from(got).ok()?)
+}
+
+/// A pipe: the end to read from, the end to write to.
+pub fn pipe() -> Result<(i32, i32), Errno> {
+    let mut ends = [-1i32; 2];
+    // SAFETY: `ends` has room for two descriptors.
+    check(unsafe { call!(libc::SYS_pipe2, ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
+    let [reading, writing] = ends;
+    Ok((reading, writing))
 }
 
 /// A file in memory; where the kernel has no memfd, an unlinked one in `/run`.
 pub fn memory_file() -> Result<i32, Errno> {
-    // SAFETY: the name ends in NUL.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_memfd_create,
-            c"init-state".as_ptr(),
-            libc::MFD_CLOEXEC,
-        )
-    };
-    if fd >= 0 {
-        return Ok(fd as i32);
+    if let Ok(fd) = memfd(c"init-state", libc::MFD_CLOEXEC) {
+        return Ok(fd);
     }
     let path = c"/run/.init-state";
-    let fd = open(
-        path,
-        libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW,
-    )?;
+    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
+    let fd = open(path, flags)?;
     // SAFETY: `path` ends in NUL.
-    unsafe { libc::unlink(path.as_ptr()) };
+    unsafe { call!(libc::SYS_unlinkat, HERE, path.as_ptr(), 0) };
     Ok(fd)
+}
+
+fn memfd(name: &CStr, flags: u32) -> Result<i32, Errno> {
+    // SAFETY: the name ends in NUL.
+    check(unsafe { call!(libc::SYS_memfd_create, name.as_ptr(), flags) })
+}
+
+/// A sealed copy of an executable in memory, so that nothing holds its file system busy and no
+/// upgrade takes it away; without memfd the file itself.
+pub fn keep_executable(path: &CStr) -> Result<i32, Errno> {
+    const MFD_EXEC: u32 = 0x10;
+    const SIZE_MAX: usize = 1 << 20;
+    let file = open(path, libc::O_RDONLY)?;
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    let name = c"init-worker";
+    // Kernels before 6.3 do not know the flag, later ones complain without it.
+    let Ok(copy) = memfd(name, flags | MFD_EXEC).or_else(|_| memfd(name, flags)) else {
+        return Ok(file);
+    };
+    // SAFETY: no offset; the rest are plain numbers.
+    let copied = check(unsafe { call!(libc::SYS_sendfile, copy, file, 0, SIZE_MAX) });
+    close(file);
+    fcntl(
+        copy,
+        libc::F_ADD_SEALS,
+        libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW,
+    );
+    copied.map(|_| copy)
 }
 
 /// Calls `each` with the names in a directory, at most `limit` of them.
@@ -221,18 +274,9 @@ pub fn each_name(path: &CStr, limit: usize, mut each: impl FnMut(&CStr)) {
     let mut seen = 0;
     loop {
         // SAFETY: pointer and length are of one array.
-        let got = unsafe {
-            libc::syscall(
-                libc::SYS_getdents64,
-                c_long::from(dir),
-                buf.as_mut_ptr(),
-                buf.len(),
-            )
-        };
-        let mut rest = usize::try_from(got)
-            .ok()
-            .and_then(|n| buf.get(..n))
-            .unwrap_or_default();
+        let got = unsafe { call!(libc::SYS_getdents64, dir, buf.as_mut_ptr(), buf.len()) };
+        let filled = usize::try_from(got).ok().and_then(|n| buf.get(..n));
+        let mut rest = filled.unwrap_or_default();
         if rest.is_empty() {
             break;
         }
@@ -240,11 +284,10 @@ pub fn each_name(path: &CStr, limit: usize, mut each: impl FnMut(&CStr)) {
         while let Some(&[low, high]) = rest.get(16..18).and_then(|b| b.first_chunk::<2>()) {
             let length = usize::from(u16::from_ne_bytes([low, high]));
             let name = rest.get(19..length).unwrap_or_default();
-            if let Ok(name) = CStr::from_bytes_until_nul(name) {
-                seen += 1;
-                if seen <= limit && name != c"." && name != c".." {
-                    each(name);
-                }
+            let name = until_nul(name);
+            seen += 1;
+            if seen <= limit && name != c"." && name != c".." {
+                each(name);
             }
             rest = rest.get(length.max(20)..).unwrap_or_default();
         }
@@ -266,52 +309,91 @@ const FAULTS: [c_int; 5] = [
     libc::SIGABRT,
 ];
 
+/// The kernel's `struct sigaction`.
+#[repr(C)]
+struct Action {
+    handler: usize,
+    flags: usize,
+    #[cfg(not(target_arch = "riscv64"))]
+    restorer: usize,
+    mask: u64,
+}
+
+fn signal_mask(set: u64) {
+    // SAFETY: the kernel's set of signals is 64 bits.
+    unsafe {
+        call!(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const set,
+            0,
+            size_of::<u64>()
+        )
+    };
+}
+
 /// Blocks every signal and returns a descriptor to read them from; `on_fault` handles those that
-/// tell of a defect in here.
+/// tell of a defect in here, and does not return.
 pub fn catch_signals(on_fault: extern "C" fn(c_int)) -> Result<i32, Errno> {
-    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
-    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: set and action are initialised before use, the handler has the right signature.
+    let mut set = u64::MAX;
+    let handler = on_fault as *const () as usize;
+    let action = Action {
+        handler,
+        // SA_RESTORER, without which x86_64 does not deliver. What it would be needed for never comes.
+        flags: libc::SA_NODEFER as usize
+            | if cfg!(target_arch = "riscv64") {
+                0
+            } else {
+                0x0400_0000
+            },
+        #[cfg(not(target_arch = "riscv64"))]
+        restorer: handler,
+        mask: 0,
+    };
+    for signal in FAULTS {
+        set &= !(1 << (signal - 1));
+        // SAFETY: the action is the kernel's, the handler has the right signature.
+        unsafe {
+            call!(
+                libc::SYS_rt_sigaction,
+                signal,
+                &raw const action,
+                0,
+                size_of::<u64>()
+            )
+        };
+    }
+    signal_mask(set);
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: the kernel's set of signals is 64 bits.
     check(unsafe {
-        let set = set.assume_init_mut();
-        libc::sigfillset(set);
-        let action = action.assume_init_mut();
-        action.sa_sigaction = on_fault as *const () as usize;
-        action.sa_flags = libc::SA_NODEFER;
-        for signal in FAULTS {
-            libc::sigdelset(set, signal);
-            libc::sigaction(signal, action, ptr::null_mut());
-        }
-        libc::sigprocmask(libc::SIG_SETMASK, set, ptr::null_mut());
-        libc::signalfd(-1, set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+        call!(
+            libc::SYS_signalfd4,
+            NONE,
+            &raw const set,
+            size_of::<u64>(),
+            flags
+        )
     })
 }
 
 /// The next caught signal.
 pub fn next_signal(fd: i32) -> Option<u32> {
-    let mut info = MaybeUninit::<libc::signalfd_siginfo>::zeroed();
-    let size = size_of::<libc::signalfd_siginfo>();
-    // SAFETY: `info` has `size` bytes and any bytes are a valid signalfd_siginfo.
-    unsafe {
-        if libc::read(fd, info.as_mut_ptr().cast(), size) != size as isize {
-            return None;
-        }
-        Some(info.assume_init().ssi_signo)
+    const SIZE: usize = size_of::<libc::signalfd_siginfo>();
+    let mut info = [0u8; SIZE];
+    if read(fd, &mut info) != Ok(SIZE) {
+        return None;
     }
+    // The number comes first.
+    info.first_chunk().map(|number| u32::from_ne_bytes(*number))
 }
 
 /// Unblocks every signal, for what is about to be executed. (Handlers end with `execve`.)
 pub fn default_signals() {
-    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: the set is initialised before use.
-    unsafe {
-        let set = set.assume_init_mut();
-        libc::sigemptyset(set);
-        libc::sigprocmask(libc::SIG_SETMASK, set, ptr::null_mut());
-    }
+    signal_mask(0);
 }
 
 pub fn kill(pid: i32, signal: c_int) -> bool {
     // SAFETY: plain numbers.
-    unsafe { libc::kill(pid, signal) == 0 }
+    unsafe { call!(libc::SYS_kill, pid, signal) == 0 }
 }

@@ -96,7 +96,7 @@ impl Text {
     #[must_use]
     #[inline(never)]
     pub fn as_c(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.buf).unwrap_or(c"")
+        crate::sys::until_nul(&self.buf)
     }
 
     /// `Some` if nothing was dropped and no NUL is inside: fit to be used as a path.
@@ -121,23 +121,6 @@ pub fn join(parts: &[&[u8]]) -> Text {
         text.bytes(part);
     }
     text
-}
-
-/// Moves what is between `from` and `to` to the beginning; how many bytes that is. (The library's
-/// `copy_within` may panic.)
-#[inline(never)]
-pub fn shift_down(buf: &mut [u8], from: usize, to: usize) -> usize {
-    let mut count = 0;
-    for index in from..to {
-        let Some(byte) = buf.get(index).copied() else {
-            break;
-        };
-        if let Some(place) = buf.get_mut(count) {
-            *place = byte;
-            count += 1;
-        }
-    }
-    count
 }
 
 /// An unsigned decimal number; `None` for anything else, or more than 64 bits.

@@ -39,6 +39,15 @@ fn init_path() -> PathBuf {
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_init")), PathBuf::from)
 }
 
+/// The worker that belongs to it.
+fn worker_path() -> PathBuf {
+    let beside = init_path().with_file_name("init-worker");
+    if beside.exists() {
+        return beside;
+    }
+    PathBuf::from(env!("CARGO_BIN_EXE_init-worker"))
+}
+
 /// The manager of these tests; cargo builds examples only when nobody names a test, so see to it.
 fn manager_path() -> PathBuf {
     static BUILT: Once = Once::new();
@@ -85,6 +94,7 @@ impl Machine {
             .arg(init_path())
             .args(words)
             .env("FAKE_DIR", &dir)
+            .env("SYSMASTER_INIT_WORKER", worker_path())
             .stdin(Stdio::null())
             .stderr(std::fs::File::create(dir.join("log")).unwrap())
             .spawn()
@@ -480,6 +490,7 @@ impl Machine {
             .arg(init)
             .arg(manager)
             .env("FAKE_DIR", &dir)
+            .env("SYSMASTER_INIT_WORKER", worker_path())
             .stdin(Stdio::null())
             .stderr(std::fs::File::create(dir.join("log")).unwrap())
             .spawn()
@@ -491,6 +502,95 @@ impl Machine {
             init: 0,
         }
     }
+}
+
+#[test]
+fn switch_root_takes_everything_along() {
+    if !root() {
+        return;
+    }
+    let m = Machine::start(&[]);
+    m.expect("hello epoch=1");
+    m.tell("keep 4");
+    m.expect("kept");
+    // What is not there leaves everything as it was.
+    m.tell("switch-root /nonexistent /sbin/init");
+    assert!(m.expect("failed").contains("errno: 2"));
+    let new = m.dir.join("root");
+    std::fs::create_dir(&new).unwrap();
+    m.tell(&format!("bind-root {}", new.display()));
+    m.expect("mounted");
+    let mounts = || std::fs::read_to_string(format!("/proc/{}/mountinfo", m.init)).unwrap();
+    let at_new = format!(" {} ", new.display());
+    assert!(mounts().contains(&at_new));
+    m.tell(&format!(
+        "switch-root {} {}",
+        new.display(),
+        init_path().display()
+    ));
+    let hello = m.expect("hello epoch=2");
+    assert!(hello.contains("kept=1"), "{hello}");
+    assert_eq!(m.ask("fetch 4", "fd 4"), "content 4");
+    assert!(!mounts().contains(&at_new), "it is the root now");
+    assert!(mounts().contains(" /proc "), "taken along");
+}
+
+#[test]
+fn a_shutdown_goes_back_to_the_initramfs() {
+    if !root() {
+        return;
+    }
+    let mut m = Machine::start(&["sysmaster.unmount=yes"]);
+    m.expect("hello epoch=1");
+    m.tell("initramfs");
+    m.expect("mounted");
+    m.tell("shutdown reboot 60000");
+    m.tell("finish");
+    m.ended(30 * SECOND);
+    let log = m.log();
+    assert!(log.contains("back in the initramfs: reboot 1"), "{log}");
+}
+
+/// For minutes, so only when asked for: `cargo test -p init -- --ignored`.
+#[test]
+#[ignore = "two minutes"]
+fn without_a_manager_for_two_minutes_exits_are_discarded() {
+    if !root() {
+        return;
+    }
+    let m = Machine::start(&[]);
+    m.expect("hello epoch=1");
+    m.tell("noack");
+    m.tell("orphans 3000");
+    while m.number("exits") < 1024 {}
+    std::fs::write(m.dir.join("crash"), "").unwrap();
+    m.signal(m.manager_pid(), libc::SIGKILL);
+    // Ten crashes, then the rescue shell, which has no terminal here and ends at once, and so on.
+    let zombies = format!("/proc/{0}/task/{0}/children", m.init);
+    let count = || {
+        std::fs::read_to_string(&zombies)
+            .unwrap_or_default()
+            .split_whitespace()
+            .count()
+    };
+    assert!(count() > 1500, "they wait in the kernel");
+    std::thread::sleep(110 * SECOND);
+    assert!(count() > 1500, "and still do");
+    let end = Instant::now() + 120 * SECOND;
+    while count() > 100 {
+        assert!(Instant::now() < end, "nothing is discarded");
+        std::thread::sleep(SECOND);
+    }
+    std::fs::remove_file(m.dir.join("crash")).unwrap();
+    let hello = m.expect_within("hello", 60 * SECOND);
+    let (_, discarded) = hello.split_once("discarded=").unwrap();
+    let discarded: u32 = discarded
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(discarded >= 1900, "{hello}");
 }
 
 #[test]

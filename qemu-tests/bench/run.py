@@ -53,7 +53,8 @@ def tree(root, args, shape, services):
                         os.path.join(HERE, name + ".c")], check=True)
     os.symlink("bench/meter", os.path.join(root, "init"))
     shutil.copy(os.path.join(args.dist, "sbin/init"), os.path.join(root, "sbin/init"))
-    shutil.copy(os.path.join(args.dist, "usr/lib/sysmaster/sysmaster"), os.path.join(root, "usr/lib/sysmaster/sysmaster"))
+    for name in ["init-worker", "sysmaster"]:
+        shutil.copy(os.path.join(args.dist, "usr/lib/sysmaster", name), os.path.join(root, "usr/lib/sysmaster", name))
     os.symlink("../sysmaster", os.path.join(root, "usr/lib/sysmaster/helpers/service"))
     units = os.path.join(root, "usr/lib/sysmaster/system")
     for target in TARGETS:

@@ -70,8 +70,8 @@ pub struct Setup {
     pub(crate) lacking: Lacking,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) run_bytes: Option<u64>,
-    /// init and the multi-call executable.
-    binaries: [PathBuf; 2],
+    /// init, its worker and the multi-call executable.
+    binaries: [PathBuf; 3],
 }
 
 impl Setup {
@@ -90,15 +90,16 @@ impl Setup {
         // init is built with the release profile only; cargo puts that beside the other.
         let init = [directory.join("init"), directory.join("../release/init")];
         let init = init.iter().find(|path| path.is_file());
+        let worker = init.map(|path| path.with_file_name("init-worker"));
         let programs = directory.join("multicall");
-        let (Some(init), true) = (init, programs.is_file()) else {
+        let (Some(init), Some(worker), true) = (init, worker, programs.is_file()) else {
             panic!(
                 "init or multicall is missing in {}: build them (`make build`), or say where \
                  they are in SYSMASTER_BIN_DIR",
                 directory.display()
             );
         };
-        let binaries = [init.clone(), programs];
+        let binaries = [init.clone(), worker, programs];
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let directory =
             std::env::temp_dir().join(format!("sysmaster-test-{}-{number}", std::process::id()));
@@ -121,10 +122,11 @@ impl Setup {
             }
         };
         let library = self.files().join(LIBRARY);
-        let [init, programs] = &self.binaries;
+        let [init, worker, programs] = &self.binaries;
         must(fs::create_dir_all(library.join("helpers")), "directories");
         must(fs::create_dir_all(self.directory.join("t")), "directories");
         must(install(init, &library.join("init")), "init");
+        must(install(worker, &library.join("init-worker")), "init-worker");
         must(install(programs, &library.join("sysmaster")), "sysmaster");
         for unit_type in ["service", "socket"] {
             must(

@@ -13,12 +13,33 @@ pub fn fork_sharing_files() -> Result<i32, Errno> {
     clone(libc::CLONE_FILES)
 }
 
-/// The bare call: one thread, no locks, no `atfork`, so the C library has nothing to add.
+/// The bare call: one thread, no locks, no `atfork`, so nothing is to be added.
+#[inline(never)]
 fn clone(flags: c_int) -> Result<i32, Errno> {
-    let none = ptr::null_mut::<c_void>();
-    let flags = c_long::from(flags | libc::SIGCHLD);
     // SAFETY: without CLONE_VM this is a fork; the stack stays where it is.
-    check(unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) } as c_int)
+    check(unsafe { call!(libc::SYS_clone, flags | libc::SIGCHLD, 0, 0, 0, 0) })
+}
+
+/// Forks into the cgroup at `path`; where the kernel cannot do that (before 5.7), or there is no such
+/// cgroup, just forks.
+pub fn fork_into(path: &CStr) -> Result<i32, Errno> {
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    if let Ok(group) = open(path, libc::O_PATH | libc::O_DIRECTORY) {
+        // struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls,
+        // set_tid, set_tid_size, cgroup.
+        let mut arguments = [0u64; 11];
+        arguments[0] = CLONE_INTO_CGROUP;
+        arguments[4] = libc::SIGCHLD as u64;
+        arguments[10] = group as u64;
+        let size = size_of::<[u64; 11]>();
+        // SAFETY: without CLONE_VM this is a fork; the arguments are as long as said.
+        let forked = check(unsafe { call!(libc::SYS_clone3, arguments.as_ptr(), size) });
+        close(group);
+        if forked.is_ok() {
+            return forked;
+        }
+    }
+    fork()
 }
 
 /// A child that has ended and is not reaped.
@@ -37,73 +58,86 @@ pub enum Peek {
     Childless,
 }
 
-/// Looks at an ended child (`None`: any) and leaves it as it is.
-pub fn peek(pid: Option<i32>) -> Peek {
-    let (kind, id) = match pid {
-        Some(pid) => (libc::P_PID, pid as libc::id_t),
-        None => (libc::P_ALL, 0),
+/// What `waitid` tells, in the kernel's layout: for a child `pid` and `status` are there.
+#[repr(C)]
+struct Info {
+    signal: c_int,
+    errno: c_int,
+    code: c_int,
+    #[cfg(target_pointer_width = "64")]
+    padding: c_int,
+    pid: i32,
+    user: u32,
+    status: c_int,
+}
+
+/// Asks about one child (0: any); `None`: there is none.
+#[inline(never)]
+fn wait_id(pid: i32, flags: c_int) -> Option<Info> {
+    let kind = if pid == 0 { libc::P_ALL } else { libc::P_PID };
+    let mut info = Info {
+        signal: 0,
+        errno: 0,
+        code: 0,
+        #[cfg(target_pointer_width = "64")]
+        padding: 0,
+        pid: 0,
+        user: 0,
+        status: 0,
     };
-    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    // SAFETY: all-zero is a valid siginfo_t; after a success with a pid it is that of a SIGCHLD.
-    unsafe {
-        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
-        if libc::waitid(kind, id, info.as_mut_ptr(), flags) != 0 {
-            return if errno() == libc::ECHILD {
-                Peek::Childless
-            } else {
-                Peek::Running
-            };
-        }
-        let info = info.assume_init();
-        let pid = info.si_pid();
-        if pid == 0 {
-            return Peek::Running;
-        }
-        let status = match info.si_code {
-            libc::CLD_EXITED => (info.si_status() & 0xff) << 8,
-            libc::CLD_DUMPED => info.si_status() | 0x80,
-            _ => info.si_status(),
-        };
-        Peek::Zombie(Zombie { pid, status })
+    // SAFETY: the kernel writes just these fields of its (longer) siginfo.
+    let failed = unsafe {
+        call!(
+            libc::SYS_waitid,
+            kind,
+            pid,
+            &raw mut info,
+            flags | libc::WNOHANG,
+            0
+        )
+    } != 0;
+    if failed { None } else { Some(info) }
+}
+
+/// Looks at an ended child (0: any) and leaves it as it is.
+pub fn peek(pid: i32) -> Peek {
+    let Some(info) = wait_id(pid, libc::WEXITED | libc::WNOWAIT | libc::__WALL) else {
+        return Peek::Childless;
+    };
+    if info.pid == 0 {
+        return Peek::Running;
     }
+    let status = match info.code {
+        libc::CLD_EXITED => (info.status & 0xff) << 8,
+        libc::CLD_DUMPED => info.status | 0x80,
+        _ => info.status,
+    };
+    Peek::Zombie(Zombie {
+        pid: info.pid,
+        status,
+    })
 }
 
 /// Reaps a child that [`peek`] showed; its raw wait status, `None` if it is not to be reaped (yet).
+#[inline(never)]
 pub fn reap(pid: i32) -> Option<i32> {
-    let mut status = 0;
+    let mut status = 0i32;
+    let flags = libc::WNOHANG | libc::__WALL;
     // SAFETY: `status` is valid for writing.
-    let got = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG | libc::__WALL) };
-    (got == pid).then_some(status)
+    let got = unsafe { call!(libc::SYS_wait4, pid, &raw mut status, flags, 0) };
+    (got == pid as isize).then_some(status)
 }
 
-/// Whether this child is stopped; the report is consumed.
-pub fn is_stopped(pid: i32) -> bool {
-    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    // SAFETY: all-zero is a valid siginfo_t; after a success with a pid it is that of a SIGCHLD.
-    unsafe {
-        let flags = libc::WSTOPPED | libc::WNOHANG;
-        libc::waitid(libc::P_PID, pid as libc::id_t, info.as_mut_ptr(), flags) == 0
-            && info.assume_init().si_pid() == pid
-    }
-}
-
-/// A child that somebody stopped; each stop is told once.
-pub fn stopped_child() -> Option<i32> {
-    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    // SAFETY: all-zero is a valid siginfo_t; after a success with a pid it is that of a SIGCHLD.
-    unsafe {
-        let flags = libc::WSTOPPED | libc::WNOHANG;
-        let found = libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), flags) == 0;
-        let pid = info.assume_init().si_pid();
-        (found && pid > 0).then_some(pid)
-    }
+/// A child that somebody stopped (0: any); each stop is told once. 0: none.
+pub fn stopped(pid: i32) -> i32 {
+    wait_id(pid, libc::WSTOPPED).map_or(0, |info| info.pid)
 }
 
 /// Waits for a child for at most so long; only with SIGCHLD blocked, and only where nobody else is
-/// waiting for that signal: in early boot, and in children. `None`: it still runs.
+/// waiting for that signal: in early boot, and in workers. `None`: it still runs.
 pub fn wait_for(pid: i32, timeout_ms: u64) -> Option<i32> {
     let until = now() + timeout_ms;
-    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    let set = 1u64 << (libc::SIGCHLD - 1);
     loop {
         if let Some(status) = reap(pid) {
             return Some(status);
@@ -112,16 +146,19 @@ pub fn wait_for(pid: i32, timeout_ms: u64) -> Option<i32> {
         if left == 0 {
             return None;
         }
-        // SAFETY: the set is initialised before use, the time is a valid one.
+        let left = left.min(0x7fff_ffff) as usize;
+        let time = [left / 1000, left % 1000 * 1_000_000];
+        // SAFETY: a set of signals of 64 bits and a timespec of two words, as this call has it on
+        // every machine.
         unsafe {
-            let set = set.assume_init_mut();
-            libc::sigemptyset(set);
-            libc::sigaddset(set, libc::SIGCHLD);
-            let mut time = MaybeUninit::<libc::timespec>::zeroed().assume_init();
-            time.tv_sec = (left / 1000) as _;
-            time.tv_nsec = ((left % 1000) as u32 * 1_000_000) as _;
-            libc::sigtimedwait(set, ptr::null_mut(), &raw const time);
-        }
+            call!(
+                libc::SYS_rt_sigtimedwait,
+                &raw const set,
+                0,
+                time.as_ptr(),
+                size_of::<u64>()
+            )
+        };
     }
 }
 
@@ -131,9 +168,10 @@ pub fn sleep(ms: u64) {
 }
 
 /// `/proc/<pid>/stat`.
+#[inline(never)]
 pub fn stat(pid: i32) -> Option<crate::procfs::Stat> {
-    let mut path = Text::new();
-    path.text("/proc/").num(pid as u64).text("/stat");
+    let mut path = join(&[b"/proc/"]);
+    path.num(pid as u64).bytes(b"/stat");
     let fd = open(path.as_c(), libc::O_RDONLY).ok()?;
     let mut buf = [0u8; 512];
     let got = read(fd, &mut buf);
@@ -141,90 +179,88 @@ pub fn stat(pid: i32) -> Option<crate::procfs::Stat> {
     crate::procfs::stat(buf.get(..got.ok()?)?)
 }
 
+/// The start time of a process, 0 if unknown.
+pub fn start_of(pid: i32) -> u64 {
+    stat(pid).map_or(0, |stat| stat.start)
+}
+
 pub fn set_priority(pid: i32, nice: c_int) {
     // SAFETY: plain numbers.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS as _, pid as _, nice) };
+    unsafe { call!(libc::SYS_setpriority, libc::PRIO_PROCESS, pid, nice) };
 }
 
 pub fn new_session() {
     // SAFETY: no arguments.
-    unsafe { libc::setsid() };
+    unsafe { call!(libc::SYS_setsid) };
 }
 
-pub fn set_umask(mask: libc::mode_t) {
+pub fn set_umask(mask: c_int) {
     // SAFETY: plain number.
-    unsafe { libc::umask(mask) };
+    unsafe { call!(libc::SYS_umask, mask) };
 }
 
 pub fn controlling_terminal(fd: i32) {
     // SAFETY: TIOCSCTTY takes an int.
-    unsafe { libc::ioctl(fd, libc::TIOCSCTTY as _, 0) };
-}
-
-pub fn arm_watchdog(fd: i32, seconds: u32) -> Result<u32, Errno> {
-    // WDIOC_SETTIMEOUT and WDIOC_KEEPALIVE: _IOWR('W', 6, int), _IOR('W', 5, int).
-    let mut timeout = seconds as c_int;
-    // SAFETY: both take a pointer to an int.
-    check(unsafe { libc::ioctl(fd, 0xc004_5706_u32 as _, &raw mut timeout) })?;
-    Ok(timeout.max(1) as u32)
+    unsafe { call!(libc::SYS_ioctl, fd, libc::TIOCSCTTY, 0) };
 }
 
 /// The limit of open files: soft and hard.
-pub fn file_limit() -> (u64, u64) {
+pub fn file_limit() -> [u64; 2] {
     let mut limit = [0u64; 2];
     // SAFETY: `limit` is an rlimit64.
-    unsafe { prlimit(ptr::null(), limit.as_mut_ptr()) };
-    let [soft, hard] = limit;
-    (soft, hard)
-}
-
-pub fn set_file_limit(soft: u64, hard: u64) -> bool {
-    let limit = [soft, hard];
-    // SAFETY: `limit` is an rlimit64.
-    unsafe { prlimit(limit.as_ptr(), ptr::null_mut()) == 0 }
-}
-
-/// # Safety
-/// Each is NULL or an rlimit64.
-unsafe fn prlimit(new: *const u64, old: *mut u64) -> c_long {
-    // SAFETY: by our own contract.
     unsafe {
-        libc::syscall(
+        call!(
             libc::SYS_prlimit64,
             0,
-            libc::RLIMIT_NOFILE as c_int,
-            new,
-            old,
+            libc::RLIMIT_NOFILE,
+            0,
+            limit.as_mut_ptr()
         )
+    };
+    limit
+}
+
+pub fn set_file_limit(limit: [u64; 2]) -> bool {
+    // SAFETY: `limit` is an rlimit64.
+    unsafe {
+        call!(
+            libc::SYS_prlimit64,
+            0,
+            libc::RLIMIT_NOFILE,
+            limit.as_ptr(),
+            0
+        ) == 0
     }
 }
 
-/// Name of the variable that tells a re-executed init where its state is.
-pub const STATE_VARIABLE: &[u8] = b"SYSMASTER_INIT_STATE=";
-const PATH_DEFAULT: &CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// The kernel passes 32 variables at most (and 32 arguments).
+// --- execution -------------------------------------------------------------------------------
+
+/// The kernel passes 32 variables and 32 arguments at most.
 const LIST: usize = 72;
 
 /// A NULL-terminated list of strings for `execve`.
-pub struct List {
-    items: [*const c_char; LIST],
+pub struct List<const N: usize> {
+    items: [*const c_char; N],
     len: usize,
 }
 
-impl List {
-    pub fn new(items: &[&CStr]) -> List {
-        let mut list = List {
-            items: [ptr::null(); LIST],
+/// Arguments of a program.
+pub type Words = List<8>;
+/// An environment.
+pub type Environment = List<LIST>;
+
+impl<const N: usize> List<N> {
+    pub const fn new() -> Self {
+        List {
+            items: [ptr::null(); N],
             len: 0,
-        };
-        for item in items {
-            list.push(item.as_ptr());
         }
-        list
     }
 
-    fn push(&mut self, item: *const c_char) {
-        if self.len < LIST - 1
+    /// Appends a string that lives as long as the list; what does not fit is dropped.
+    #[inline(never)]
+    pub fn push(&mut self, item: *const c_char) {
+        if self.len < N - 1
             && let Some(place) = self.items.get_mut(self.len)
         {
             *place = item;
@@ -232,94 +268,134 @@ impl List {
         }
     }
 
-    /// init's own arguments.
-    pub fn arguments(args: Arguments) -> List {
-        let mut list = List::new(&[]);
-        for index in 0..LIST {
-            match args.get(index) {
-                Some(arg) => list.push(arg.as_ptr()),
-                None => break,
-            }
+    /// The same with one more string at the end, for as long as `run` takes.
+    pub fn with<R>(&mut self, more: &CStr, run: impl FnOnce(&Self) -> R) -> R {
+        let len = self.len;
+        self.push(more.as_ptr());
+        let result = run(self);
+        self.len = len;
+        if let Some(place) = self.items.get_mut(len) {
+            *place = ptr::null();
         }
-        list
+        result
     }
+}
 
-    /// The environment of a child: init's own without the variable of its state, with a `PATH`, and
-    /// `more`.
-    pub fn environment(more: Option<&CStr>) -> List {
-        let mut list = List::new(&[]);
-        let mut path = false;
-        for index in 0..LIST {
-            let Some(variable) = environment(index) else {
-                break;
-            };
-            let bytes = variable.to_bytes();
-            if bytes.starts_with(STATE_VARIABLE) {
-                continue;
-            }
-            path |= bytes.starts_with(b"PATH=");
-            list.push(variable.as_ptr());
-        }
-        if !path {
-            list.push(PATH_DEFAULT.as_ptr());
-        }
-        if let Some(more) = more {
-            list.push(more.as_ptr());
+impl Words {
+    pub fn of(items: &[&CStr]) -> Words {
+        let mut list = List::new();
+        for item in items {
+            list.push(item.as_ptr());
         }
         list
     }
 }
 
-unsafe extern "C" {
-    static environ: *const *const c_char;
-}
-
-/// One variable of init's environment.
-pub fn environment(index: usize) -> Option<&'static CStr> {
-    // SAFETY: environ is a NULL-terminated list of strings that nobody here changes; the caller
-    // counts up from 0 and stops at `None`.
-    unsafe {
-        let list = environ;
-        if list.is_null() || (*list.add(index)).is_null() {
-            return None;
-        }
-        Some(CStr::from_ptr(*list.add(index)))
-    }
-}
-
-/// init's arguments.
+/// What a program finds on its stack: arguments, a NULL, its environment, a NULL.
 #[derive(Clone, Copy)]
-pub struct Arguments {
+pub struct Start {
     count: usize,
     list: *const *const c_char,
 }
 
-impl Arguments {
+impl Start {
     /// # Safety
     /// `list` must be what `main` was given, with `count` strings.
-    pub const unsafe fn new(count: usize, list: *const *const c_char) -> Arguments {
-        Arguments { count, list }
+    pub const unsafe fn new(count: usize, list: *const *const c_char) -> Start {
+        Start { count, list }
+    }
+
+    /// One string after another, the arguments first; `None` at the end of both.
+    #[inline(never)]
+    fn at(&self, index: usize) -> Option<&'static CStr> {
+        // SAFETY: by the contract of `new`, and because the kernel puts the environment right behind the
+        // arguments; callers count up and stop at NULL.
+        unsafe {
+            let item = *self.list.add(index);
+            if item.is_null() {
+                None
+            } else {
+                Some(CStr::from_ptr(item))
+            }
+        }
     }
 
     /// One argument.
-    pub fn get(&self, index: usize) -> Option<&'static CStr> {
-        if index >= self.count || self.list.is_null() {
-            return None;
+    pub fn argument(&self, index: usize) -> Option<&'static CStr> {
+        if index < self.count {
+            self.at(index)
+        } else {
+            None
         }
-        // SAFETY: by the contract of `new`.
-        unsafe { Some(CStr::from_ptr(*self.list.add(index))) }
+    }
+
+    /// The value of an environment variable whose name ends in `=`; the first such.
+    pub fn variable(&self, name: &[u8]) -> Option<&'static CStr> {
+        let mut index = self.count + 1;
+        while let Some(variable) = self.at(index) {
+            if variable.to_bytes().starts_with(name) {
+                // The rest of it, which ends in the same NUL.
+                return variable
+                    .to_bytes_with_nul()
+                    .get(name.len()..)
+                    .and_then(|rest| CStr::from_bytes_with_nul(rest).ok());
+            }
+            index += 1;
+        }
+        None
+    }
+
+    /// The environment of children: what is there without the variable `without`, and a `PATH`.
+    pub fn environment(&self, without: &[u8]) -> Environment {
+        let mut list = List::new();
+        if self.variable(b"PATH=").is_none() {
+            list.push(
+                c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".as_ptr(),
+            );
+        }
+        let mut index = self.count + 1;
+        while let Some(variable) = self.at(index) {
+            if !variable.to_bytes().starts_with(without) {
+                list.push(variable.as_ptr());
+            }
+            index += 1;
+        }
+        list
+    }
+
+    /// Executes `path` with these same arguments; returns only on failure.
+    pub fn again(&self, path: &CStr, environment: &Environment) -> Errno {
+        execute(-1, path, self.list, environment)
     }
 }
 
-/// Executes; returns only on failure.
-pub fn exec(path: &CStr, arguments: &List, environment: &List) -> Errno {
+/// Executes `path`; returns only on failure.
+pub fn exec(path: &CStr, words: &Words, environment: &Environment) -> Errno {
+    execute(-1, path, words.items.as_ptr(), environment)
+}
+
+/// Executes what is open as `fd`; returns only on failure.
+pub fn exec_open(fd: i32, words: &Words, environment: &Environment) -> Errno {
+    execute(fd, c"", words.items.as_ptr(), environment)
+}
+
+#[inline(never)]
+fn execute(fd: i32, path: &CStr, words: *const *const c_char, environment: &Environment) -> Errno {
+    let (path, environment) = (path.as_ptr(), environment.items.as_ptr());
     // SAFETY: both lists end in NULL (their last place is never filled) and hold live strings.
-    unsafe {
-        libc::execve(
-            path.as_ptr(),
-            arguments.items.as_ptr(),
-            environment.items.as_ptr(),
-        );
-    }
-    errno()
+    let error = unsafe {
+        if fd < 0 {
+            call!(libc::SYS_execve, path, words, environment)
+        } else {
+            call!(
+                libc::SYS_execveat,
+                fd,
+                path,
+                words,
+                environment,
+                libc::AT_EMPTY_PATH
+            )
+        }
+    };
+    -(error as i32)
 }

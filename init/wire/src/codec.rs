@@ -4,7 +4,7 @@
 //! still derive `serde`'s traits for everybody else, and `tests/golden.rs` holds both to the same bytes.
 //!
 //! Numbers are little-endian base 128 with the high bit for "more", signed ones zigzag; `u8`, `bool` and
-//! arrays of bytes are plain; text is its length and its bytes; an `Option` and an enum begin with a number.
+//! arrays of bytes are plain; bytes of any length come after it; an `Option` and an enum begin with a number.
 //!
 //! Errors stick: a [`Put`] that ran out of room, or a [`Take`] out of bytes, says so at the end.
 
@@ -62,10 +62,10 @@ impl<'b> Put<'b> {
         }
     }
 
-    /// Text with its length.
-    pub fn text(&mut self, text: &str) {
-        self.num(text.len() as u64);
-        self.bytes(text.as_bytes());
+    /// Bytes with their length.
+    pub fn counted(&mut self, bytes: &[u8]) {
+        self.num(bytes.len() as u64);
+        self.bytes(bytes);
     }
 
     /// A label.
@@ -74,6 +74,24 @@ impl<'b> Put<'b> {
         self.num(u64::from(label.kind.0));
         self.bytes(&label.hash);
         self.num(u64::from(label.index));
+    }
+
+    /// One byte, then a number: a frame with one number in it.
+    pub fn pair(&mut self, first: u8, number: u64) {
+        self.u8(first);
+        self.num(number);
+    }
+
+    /// What was written.
+    #[must_use]
+    pub fn written(&self) -> &[u8] {
+        self.buf.get(..self.len).unwrap_or_default()
+    }
+
+    /// The same for as long as the buffer lives.
+    #[must_use]
+    pub fn into_written(self) -> &'b [u8] {
+        self.buf.get(..self.len).unwrap_or_default()
     }
 
     /// How many bytes were written; `None` if they did not fit.
@@ -177,20 +195,15 @@ impl<'a> Take<'a> {
         }
     }
 
-    /// Text with its length.
-    pub fn text(&mut self) -> &'a str {
+    /// Bytes with their length.
+    pub fn counted(&mut self) -> &'a [u8] {
         let length = self.u32() as usize;
-        let text = self.rest.split_at_checked(length);
-        match text.map(|(text, rest)| (core::str::from_utf8(text), rest)) {
-            Some((Ok(text), rest)) => {
-                self.rest = rest;
-                text
-            }
-            _ => {
-                self.good = false;
-                ""
-            }
+        if let Some((bytes, rest)) = self.rest.split_at_checked(length) {
+            self.rest = rest;
+            return bytes;
         }
+        self.good = false;
+        b""
     }
 
     /// A label.

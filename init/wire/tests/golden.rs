@@ -254,8 +254,8 @@ fn from_manager() {
     from(FromManager::Finish, "09");
     from(
         FromManager::SwitchRoot {
-            root: "/sysroot",
-            init: "/sbin/init",
+            root: b"/sysroot",
+            init: b"/sbin/init",
         },
         "0a082f737973726f6f740a2f7362696e2f696e6974",
     );
@@ -263,6 +263,7 @@ fn from_manager() {
     from(FromManager::Watchdog { timeout_ms: 30_000 }, "0cb0ea01");
     from(FromManager::Ready, "0d");
     from(FromManager::Taken { signo: 15 }, "0e0f");
+    from(FromManager::WatchdogAtReboot { ms: 600_000 }, "0fc0cf24");
 }
 
 #[test]
@@ -295,8 +296,8 @@ fn what_is_no_frame_is_none() {
     let mut buf = [0; FRAME_MAX];
     assert!(
         FromManager::SwitchRoot {
-            root: path,
-            init: "/"
+            root: path.as_bytes(),
+            init: b"/"
         }
         .encode(&mut buf)
         .is_none()

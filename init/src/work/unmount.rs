@@ -1,20 +1,22 @@
-//! The work of the last worker: everything that makes file systems clean.
+//! Everything that makes file systems clean, in the last step of a shutdown.
 //!
-//! Runs in a forked child that shares PID 1's descriptors, under a deadline. Each single step that
-//! may sleep for ever (a dead server, a FUSE file system nobody serves) is done in a child of
-//! its own with a deadline; what hangs is left behind and the rest is done all the same.
+//! Each single step that may sleep for ever (a dead server, a FUSE file system nobody serves) is
+//! done in a child of its own with a deadline; what hangs is left behind and the rest is done all
+//! the same. init has let go of the kept descriptors before: they hold file systems busy.
 //!
-//! Order: let go of the kept descriptors (they hold file systems busy), swap off, unmount from the
-//! last mounted to the first, in passes as long as a pass achieves something (a loop device sits on
-//! a file system that can only go after it), detach loop devices, remove mapped devices, make
-//! read-only what is left, sync.
+//! Order: swap off, unmount from the last mounted to the first, in passes as long as a pass achieves
+//! something (a loop device sits on a file system that can only go after it), detach loop devices,
+//! remove mapped devices, make read-only what is left, sync; then back to the initramfs if it left
+//! a `/run/initramfs/shutdown`.
 
+use super::{INITRAMFS, roots, status_of, within};
 use crate::procfs;
-use crate::say::{self, Arg::B};
-use crate::store::Store;
+use crate::say::{
+    self,
+    Arg::{B, E},
+};
 use crate::sys;
 use crate::text::join;
-use crate::workers::{status_of, within};
 use core::ffi::CStr;
 
 /// For one step. Long enough to write out what one file system has dirty on slow flash is what
@@ -24,7 +26,8 @@ const STEP_MS: u64 = 4000;
 const SYNC_MS: u64 = 20_000;
 /// Passes over the mount table at most.
 const PASSES: usize = 8;
-/// Mount points that are not unmounted: the API file systems (nothing of theirs is on a disk).
+/// Mount points that are not unmounted, with all below them: the API file systems (nothing of theirs
+/// is on a disk). Of `/run` only itself, because the initramfs may be a directory in it.
 const API: [&[u8]; 5] = [
     b"/proc",
     b"/sys",
@@ -33,20 +36,9 @@ const API: [&[u8]; 5] = [
     b"/sys/fs/cgroup",
 ];
 
-/// Does it all. `all`: unmount too (not in a container that shares our mounts).
-pub fn everything(store: &Store, all: bool) -> i32 {
-    within(STEP_MS, true, || {
-        let mut index = 0;
-        while let Some((_, fd)) = store.at(index) {
-            sys::close(fd);
-            index += 1;
-        }
-        0
-    });
-    if !all {
-        return 0;
-    }
-    within(SYNC_MS, false, sync);
+/// Does it all.
+pub fn everything() -> i32 {
+    within(SYNC_MS, sync);
     let Some(table) = sys::scratch() else {
         return 1;
     };
@@ -59,12 +51,20 @@ pub fn everything(store: &Store, all: bool) -> i32 {
         }
     }
     read_only_pass(table);
-    within(SYNC_MS, false, sync);
-    0
+    within(SYNC_MS, sync);
+    if !roots::has_initramfs() {
+        return 0;
+    }
+    match roots::back_to_initramfs() {
+        Ok(()) => INITRAMFS,
+        Err(error) => {
+            say::error("cannot go back to the initramfs: %", &[E(error)]);
+            0
+        }
+    }
 }
 
-/// `sync`, as a job.
-pub fn sync() -> i32 {
+fn sync() -> i32 {
     sys::sync();
     0
 }
@@ -80,7 +80,7 @@ fn swap_off(table: &mut [u8]) {
             && let Some(path) = join(&[path]).whole()
             && !path.is_empty()
         {
-            within(STEP_MS, false, || {
+            within(STEP_MS, || {
                 sys::swap_off(path);
                 0
             });
@@ -90,6 +90,7 @@ fn swap_off(table: &mut [u8]) {
 
 fn is_api(path: &[u8]) -> bool {
     path == b"/"
+        || path == b"/run"
         || API.iter().any(|api| {
             path.strip_prefix(*api)
                 .is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'/'))
@@ -114,9 +115,7 @@ fn each_mount(table: &mut [u8], each: &mut dyn FnMut(&CStr)) {
         if is_api(path) {
             continue;
         }
-        if let Ok(path) = CStr::from_bytes_until_nul(&buf) {
-            each(path);
-        }
+        each(sys::until_nul(&buf));
     }
 }
 
@@ -124,7 +123,7 @@ fn unmount_pass(table: &mut [u8]) -> usize {
     let mut done = 0;
     each_mount(table, &mut |path| {
         let flags = libc::UMOUNT_NOFOLLOW;
-        if within(STEP_MS, false, || status_of(sys::unmount(path, flags))) {
+        if within(STEP_MS, || status_of(sys::unmount(path, flags))) {
             done += 1;
         }
     });
@@ -136,17 +135,17 @@ fn read_only_pass(table: &mut [u8]) {
     let again = |path: &CStr| status_of(sys::mount(c"none", path, c"", flags, c""));
     each_mount(table, &mut |path| {
         say::warning("could not unmount %", &[B(path.to_bytes())]);
-        if !within(STEP_MS, false, || again(path)) {
+        if !within(STEP_MS, || again(path)) {
             // A server that does not answer: cut it off, so that nothing else waits for it.
             let force = libc::MNT_FORCE | libc::MNT_DETACH;
-            within(STEP_MS, false, || status_of(sys::unmount(path, force)));
+            within(STEP_MS, || status_of(sys::unmount(path, force)));
         }
     });
-    within(STEP_MS, false, || again(c"/"));
+    within(STEP_MS, || again(c"/"));
 }
 
 fn detach_devices() {
-    within(STEP_MS, false, || {
+    within(STEP_MS, || {
         sys::each_name(c"/sys/block", 4096, |name| {
             let used = join(&[b"/sys/block/", name.to_bytes(), b"/loop/backing_file"]);
             if name.to_bytes().starts_with(b"loop")
@@ -180,6 +179,7 @@ mod tests {
             "/sys",
             "/sys/fs/cgroup",
             "/dev/pts",
+            "/run",
             "/run/initramfs",
         ] {
             assert!(is_api(path.as_bytes()), "{path}");
@@ -187,7 +187,7 @@ mod tests {
         for path in [
             "/home",
             "/development",
-            "/run",
+            "/run/media",
             "/srv/proc",
             "/run/initramfsx",
         ] {

@@ -162,8 +162,8 @@ fn unquote(word: &[u8]) -> &[u8] {
 
 #[inline(never)]
 fn set_path(path: &mut Text, value: &[u8]) -> bool {
-    // 639 bytes and a NUL go into a Text; what could not be a path must not replace one.
-    if value.first() != Some(&b'/') || value.len() > 512 || value.contains(&0) {
+    // What could not be a path must not replace one.
+    if value.first() != Some(&b'/') || value.len() > 511 || value.contains(&0) {
         return false;
     }
     path.clear();
