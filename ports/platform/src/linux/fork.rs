@@ -87,7 +87,7 @@ fn tick_between(before: u64, after: u64) -> Option<u64> {
     /// What a tick lasts that `/proc` counts in, on all architectures we know.
     const TICK: u64 = 10_000;
     // The two clocks may round differently, by less than a microsecond: the first one is left out.
-    (before % TICK != 0 && before / TICK == after / TICK).then_some(after / TICK)
+    (!before.is_multiple_of(TICK) && before / TICK == after / TICK).then_some(after / TICK)
 }
 
 /// Whether this process is a child that has not executed anything yet.

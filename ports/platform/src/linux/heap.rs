@@ -356,7 +356,7 @@ mod tests {
                 "{size}"
             );
             assert!(
-                size_of(class) >= size && size_of(class) % GRAIN == 0,
+                size_of(class) >= size && size_of(class).is_multiple_of(GRAIN),
                 "{size}"
             );
             assert!(
