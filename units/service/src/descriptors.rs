@@ -122,7 +122,7 @@ impl Services {
         };
         let wanted: usize = service.offers.iter().map(|o| usize::from(o.count)).sum();
         if service.waiting.is_none() && wanted > 0 {
-            service.listening.clear();
+            service.clear_listening();
             for offer in &service.offers {
                 for index in 0..offer.count {
                     let label = listening_label(&offer.from, index);
@@ -138,7 +138,7 @@ impl Services {
         service.waiting = None;
         let lost = |listening: &Listening| matches!(listening, Listening::Missing);
         if service.listening.iter().any(lost) {
-            service.listening.clear();
+            service.clear_listening();
             return Err("init does not have what its socket units listen on".into());
         }
         Ok(true)
@@ -155,7 +155,7 @@ impl Services {
         };
         if service.run.awaited != Awaited::Fork(role, which) {
             service.waiting = None;
-            service.listening.clear();
+            service.clear_listening();
             return;
         }
         if let Some(event) = self.fork_start(ctx, at, role, which, watch) {
@@ -175,6 +175,12 @@ impl Services {
         if let Some(at) = self.find(deposit) {
             self.deposit_came(ctx, at, label.index, fd);
             return self.go_on(ctx, at);
+        }
+        let late = self.find(|service| service.stale.contains(&label));
+        if let Some(service) = late.and_then(|at| self.get_mut(at)) {
+            let at = service.stale.iter().position(|stale| *stale == label);
+            at.map(|at| service.stale.swap_remove(at));
+            return;
         }
         let asked = |listening: &Listening| matches!(listening, Listening::Asked(l) if *l == label);
         let Some(at) = self.find(|service| service.listening.iter().any(asked)) else {
@@ -401,7 +407,7 @@ impl Services {
             Err(why) => Event::NotForked(why),
         };
         if let Some(service) = self.get_mut(at) {
-            service.listening.clear();
+            service.clear_listening();
         }
         Some(event)
     }
@@ -416,6 +422,14 @@ impl Service {
             }
         }
         self.deposits.retain(|deposit| deposit.number != number);
+    }
+
+    fn clear_listening(&mut self) {
+        for one in self.listening.drain(..) {
+            if let Listening::Asked(label) = one {
+                self.stale.push(label);
+            }
+        }
     }
 
     fn lift_barriers(&mut self) {

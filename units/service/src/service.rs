@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use units::journal::SlotId;
 use units::state::{Micros, ProcId, Report};
-use units::wire::helper::{About, Sockets};
+use units::wire::helper::{About, Label, Sockets};
 
 /// How it stands with the notify socket.
 #[derive(Debug, Default)]
@@ -75,6 +75,8 @@ pub struct Service {
     pub offers: Vec<Sockets>,
     /// The same while a start waits for it, in the same order.
     pub listening: Vec<Listening>,
+    /// Answers still to come for what an earlier start asked for: it may be out of date.
+    pub stale: Vec<Label>,
     /// The fork that waits for descriptors.
     pub waiting: Option<(Role, At, bool)>,
     /// What it has deposited, by number.

@@ -43,6 +43,9 @@ struct Unit {
     /// Why it cannot be started, if its last configuration was not good.
     broken: String,
     slots: Vec<Slot>,
+    /// Answers still to come for listeners that were asked for and are not wanted any more: init may
+    /// have dropped what they bring. They come before those that are wanted.
+    stale: Vec<u16>,
     /// For tokens; never given twice.
     number: u32,
     /// What it triggers is up, or on its way.
@@ -84,6 +87,7 @@ impl Unit {
             config: None,
             broken: String::new(),
             slots: Vec::new(),
+            stale: Vec::new(),
             number,
             served: false,
             watched: false,
@@ -159,9 +163,17 @@ impl Unit {
         record.places = config.places();
     }
 
+    fn clear_slots(&mut self) {
+        for (slot, index) in self.slots.drain(..).zip(0..) {
+            if matches!(slot, Slot::Asked) {
+                self.stale.push(index);
+            }
+        }
+    }
+
     /// Asks init for every listener. What it does not have is made.
     fn ask(&mut self, ctx: &mut Context<'_>) {
-        self.slots.clear();
+        self.clear_slots();
         for index in 0..self.record.count {
             self.slots.push(Slot::Asked);
             ctx.fetch(label(&self.record.unit, index));
@@ -193,7 +205,7 @@ impl Unit {
     /// again if what it tells init may have been lost.
     fn release(&mut self, ctx: &mut Context<'_>) {
         self.look(ctx);
-        self.slots.clear();
+        self.clear_slots();
         for index in 0..self.record.count {
             ctx.send(FromHelper::Drop {
                 label: label(&self.record.unit, index),
@@ -429,6 +441,17 @@ impl Sockets {
     /// init has answered about a listener.
     fn answered(&mut self, ctx: &mut Context<'_>, about: Label, answer: Answer) {
         let index = usize::from(about.index);
+        if matches!(answer, Answer::Have(_) | Answer::Nothing) {
+            let of = |unit: &Unit| about == label(&unit.record.unit, about.index);
+            let unit = self.find(of);
+            let late = unit.and_then(|unit| {
+                let at = unit.stale.iter().position(|index| *index == about.index)?;
+                Some(unit.stale.swap_remove(at))
+            });
+            if late.is_some() {
+                return;
+            }
+        }
         let found = self.find(|unit| {
             about == label(&unit.record.unit, about.index) && index < unit.slots.len()
         });
@@ -442,7 +465,8 @@ impl Sockets {
                 if unit.record.state.is_down() =>
             {
                 // It was only asked whether there are any.
-                unit.slots.clear();
+                unit.clear_slots();
+                unit.stale.retain(|index| *index != about.index);
                 return;
             }
             (Some(Slot::Asked), Answer::Have(_) | Answer::Nothing) => {

@@ -126,6 +126,8 @@ struct World {
     kept: BTreeMap<Label, OwnedFd>,
     /// init takes nothing more.
     full: bool,
+    /// What init has answered and the manager has not passed on yet, while that is held back.
+    held: Option<Vec<(Label, Option<OwnedFd>)>>,
     heard: Vec<FromHelper>,
     last: Report,
     text: String,
@@ -141,6 +143,7 @@ impl World {
             helper: Self::helper(),
             kept: BTreeMap::new(),
             full: false,
+            held: None,
             heard: Vec::new(),
             last: Report::default(),
             text: format!("ListenStream={path}\nListenFIFO={path}.fifo\n"),
@@ -213,9 +216,16 @@ impl World {
     }
 
     fn give(&mut self, label: Label) {
-        match self.kept.get(&label) {
+        let fd = self.kept.get(&label).map(|fd| fd.try_clone().unwrap());
+        match &mut self.held {
+            Some(held) if label.kind == SOCKET_UNIT => held.push((label, fd)),
+            _ => self.answer(label, fd),
+        }
+    }
+
+    fn answer(&mut self, label: Label, fd: Option<OwnedFd>) {
+        match fd {
             Some(fd) => {
-                let fd = fd.try_clone().unwrap();
                 self.helper
                     .send(ToHelper::Fd { label }, Some(fd), &self.poller);
             }
@@ -384,6 +394,36 @@ fn what_init_kept_is_taken_over_and_what_is_lost_is_made_anew() {
     world.kept.insert(label, reader);
     assert_eq!(world.command(Verb::Start), Outcome::Done);
     UnixStream::connect(&world.path).unwrap();
+}
+
+/// The listener that was asked for before a stop and comes after the next start is one that init has
+/// dropped meanwhile.
+#[test]
+fn an_answer_from_before_a_stop_does_not_count_after_it() {
+    let mut world = World::new();
+    world.command(Verb::Start);
+    world.held = Some(Vec::new());
+    world.replace();
+    world.command(Verb::Stop);
+    world.command(Verb::Start);
+    while let Some(held) = world.held.take().filter(|held| !held.is_empty()) {
+        world.held = Some(Vec::new());
+        for (label, fd) in held {
+            world.answer(label, fd);
+        }
+        world.say(ToHelper::Ping { nonce: 1 });
+    }
+    assert_eq!(world.report().active, ActiveState::Active);
+    assert_eq!(
+        world.listeners(),
+        2,
+        "it is up, and init does not have what it listens on"
+    );
+    // Those who connect reach what init has.
+    let _client = UnixStream::connect(&world.path).unwrap();
+    assert!(world.triggers());
+    world.replace();
+    assert!(world.triggers());
 }
 
 #[test]
