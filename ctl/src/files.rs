@@ -72,7 +72,7 @@ impl Place {
         if helpers.is_dir() {
             helpers.join(unit_type).exists() || helpers.join(unit_type).is_symlink()
         } else {
-            unit_type == "service"
+            matches!(unit_type, "service" | "socket")
         }
     }
 

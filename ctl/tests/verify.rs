@@ -187,6 +187,21 @@ fn types_without_a_helper_are_told_once() {
 }
 
 #[test]
+fn sockets_are_read_as_their_helper_reads_them() {
+    let root = Root::new();
+    root.unit("s", "", "");
+    root.write(
+        &format!("{UNITS}/s.socket"),
+        "[Socket]\nListenStream=/run/s\nBacklog=many\nListenStraem=x\n",
+    );
+    let run = root.verify(&["s.socket"]);
+    assert_eq!(run.code, 1);
+    for part in ["s.socket:3: error: Backlog=", "s.socket:4: warning: "] {
+        assert!(run.out.contains(part), "{part}: {}", run.out);
+    }
+}
+
+#[test]
 fn a_file_is_read_with_its_neighbours() {
     let root = Root::new();
     root.write(

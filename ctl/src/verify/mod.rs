@@ -202,6 +202,23 @@ fn by_file(place: &Place, word: &str) -> Result<(String, PathBuf), Fault> {
     }
 }
 
+/// A unit as its helper gets it.
+fn source(unit: &Loaded) -> UnitSource {
+    UnitSource {
+        unit: unit.spec.id.as_str().to_owned(),
+        files: unit.files(),
+        entries: unit.entries.clone(),
+        description: unit.spec.description.clone(),
+        cgroup: String::new(),
+    }
+}
+
+/// `[Socket]`, as its helper reads it.
+fn read_socket(unit: &Loaded) -> Vec<Finding> {
+    let reading = unit_socket::config::read(&source(unit), false);
+    reading.map_or_else(Vec::new, |reading| reading.findings)
+}
+
 impl Tree<'_> {
     /// Loads a unit somebody asked for.
     fn ask(&mut self, name: &UnitName) -> Option<usize> {
@@ -275,8 +292,9 @@ impl Tree<'_> {
         let mut findings = unit.findings.clone();
         match unit.spec.id.unit_type() {
             // Of a file that cannot be read the rest says nothing.
-            "service" if matches!(unit.spec.load, LoadState::Error { .. }) => {}
+            "service" | "socket" if matches!(unit.spec.load, LoadState::Error { .. }) => {}
             "service" => findings.extend(self.read_service(&unit)),
+            "socket" => findings.extend(read_socket(&unit)),
             "target" | "slice" => {}
             _ => self.check_type(&unit, &mut findings),
         }
@@ -288,14 +306,7 @@ impl Tree<'_> {
 
     /// `[Service]`, as its helper reads it, and the programs it would run.
     fn read_service(&mut self, unit: &Loaded) -> Vec<Finding> {
-        let source = UnitSource {
-            unit: unit.spec.id.as_str().to_owned(),
-            files: unit.files(),
-            entries: unit.entries.clone(),
-            description: unit.spec.description.clone(),
-            cgroup: String::new(),
-        };
-        let reading = unit_service::config::read(&source, &HelperConfig::default());
+        let reading = unit_service::config::read(&source(unit), &HelperConfig::default());
         for text in program::missing(&self.place.root, unit, &reading.config) {
             self.about(unit, Level::Error, Kind::Executable, &text);
         }

@@ -271,7 +271,12 @@ fn ipv6(config: &mut Config, text: &str) -> Taken {
         "default" => Ipv6::Default,
         "both" => Ipv6::Both,
         "ipv6-only" => Ipv6::Only,
-        _ => return Err(ValueError::new(text, "default, both or ipv6-only").into()),
+        // A boolean asks whether it is IPv6 only: real packages say so.
+        _ => match value::boolean(text) {
+            Ok(true) => Ipv6::Only,
+            Ok(false) => Ipv6::Both,
+            Err(_) => return Err(ValueError::new(text, "default, both or ipv6-only").into()),
+        },
     };
     Ok(())
 }

@@ -119,6 +119,21 @@ fn options_go_where_they_mean_something() {
     );
 }
 
+#[test]
+fn bind_ipv6_only_may_be_a_boolean() {
+    use crate::config::Ipv6;
+    for (text, want) in [
+        ("yes", Ipv6::Only),
+        ("no", Ipv6::Both),
+        ("default", Ipv6::Default),
+    ] {
+        let text = format!("ListenStream=1\nBindIPv6Only={text}\n");
+        let reading = config::read(&source(&text), false).unwrap();
+        assert!(reading.findings.is_empty());
+        assert_eq!(reading.config.ipv6, want);
+    }
+}
+
 /// Manager and init.
 struct World {
     poller: Poller,
