@@ -141,7 +141,7 @@ impl Manager {
                     self.exits += 1;
                 }
                 assert!(exit.start > 0, "no start time");
-                if self.exits % 1000 == 0 || self.exits == 10 {
+                if self.exits.is_multiple_of(1000) || self.exits == 10 {
                     self.tell(&format!("exits {}", self.exits));
                 }
             }

@@ -197,7 +197,7 @@ impl Init {
                     Err(error) => error,
                 }
             }
-            (_, Job::Trial, _) => libc::ENOEXEC,
+            (_, Job::Trial, Some(_)) => libc::ENOEXEC,
             (_, _, Some(status)) => (status >> 8) & 0xff,
             (_, _, None) => libc::ETIMEDOUT,
         };

@@ -87,14 +87,19 @@ impl Setup {
             return None;
         }
         let directory = binaries();
-        // init is built with the release profile only; cargo puts that beside the other.
+        // init is built with the release profile only; cargo puts that beside the other. A file of
+        // one name alone is left from another build.
         let init = [directory.join("init"), directory.join("../release/init")];
-        let init = init.iter().find(|path| path.is_file());
-        let worker = init.map(|path| path.with_file_name("init-worker"));
+        let pair = |init: &PathBuf| {
+            let worker = init.with_file_name("init-worker");
+            (init.is_file() && worker.is_file()).then_some(worker)
+        };
+        let init = init.iter().find(|init| pair(init).is_some());
+        let worker = init.and_then(pair);
         let programs = directory.join("multicall");
         let (Some(init), Some(worker), true) = (init, worker, programs.is_file()) else {
             panic!(
-                "init or multicall is missing in {}: build them (`make build`), or say where \
+                "init, init-worker or multicall is missing in {}: build them (`make build`), or say where \
                  they are in SYSMASTER_BIN_DIR",
                 directory.display()
             );
