@@ -257,10 +257,11 @@ impl<const N: usize> List<N> {
         }
     }
 
-    /// Appends a string that lives as long as the list; what does not fit is dropped.
+    /// Appends a string that lives as long as the list; what does not fit is dropped. There is
+    /// always room for one of [`List::with`], and for the NULL.
     #[inline(never)]
     pub fn push(&mut self, item: *const c_char) {
-        if self.len < N - 1
+        if self.len + 2 < N
             && let Some(place) = self.items.get_mut(self.len)
         {
             *place = item;
@@ -271,13 +272,16 @@ impl<const N: usize> List<N> {
     /// The same with one more string at the end, for as long as `run` takes.
     pub fn with<R>(&mut self, more: &CStr, run: impl FnOnce(&Self) -> R) -> R {
         let len = self.len;
-        self.push(more.as_ptr());
+        self.put(len, more.as_ptr());
         let result = run(self);
-        self.len = len;
-        if let Some(place) = self.items.get_mut(len) {
-            *place = ptr::null();
-        }
+        self.put(len, ptr::null());
         result
+    }
+
+    fn put(&mut self, index: usize, item: *const c_char) {
+        if let Some(place) = self.items.get_mut(index) {
+            *place = item;
+        }
     }
 }
 
@@ -398,4 +402,24 @@ fn execute(fd: i32, path: &CStr, words: *const *const c_char, environment: &Envi
         }
     };
     -(error as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_list_has_room_for_one_more() {
+        let mut list = Environment::new();
+        for _ in 0..2 * LIST {
+            list.push(c"A=1".as_ptr());
+        }
+        let more = c"STATE=1";
+        list.with(more, |list| {
+            let at = |index: usize| list.items.get(index).copied();
+            assert_eq!(at(LIST - 2), Some(more.as_ptr()));
+            assert_eq!(at(LIST - 1), Some(ptr::null()));
+        });
+        assert_eq!(list.items.get(LIST - 2).copied(), Some(ptr::null()));
+    }
 }
