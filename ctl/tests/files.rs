@@ -10,55 +10,27 @@
 mod support;
 
 use std::fs;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
-use support::{Run, sctl_alone};
+use support::Root;
 
-struct Root(PathBuf);
-
-static COUNT: AtomicU32 = AtomicU32::new(0);
-
-impl Root {
-    fn new() -> Self {
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let root =
-            Self(std::env::temp_dir().join(format!("sctl-root-{}-{number}", std::process::id())));
-        let units = "usr/lib/sysmaster/system";
-        root.file(&format!("{units}/web.service"), "[Unit]\nDescription=Web\n[Service]\nExecStart=/bin/web\n[Install]\nWantedBy=multi-user.target\n");
-        root.file(
-            &format!("{units}/static.service"),
-            "[Service]\nExecStart=/bin/true\n",
-        );
-        root.file(
-            &format!("{units}/multi-user.target"),
-            "[Unit]\nDescription=Many\n",
-        );
-        root
-    }
-
-    fn file(&self, path: &str, text: &str) {
-        let path = self.0.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    fn sctl(&self, args: &[&str]) -> Run {
-        let root = format!("--root={}", self.0.display());
-        let mut all = vec![root.as_str()];
-        all.extend(args);
-        sctl_alone(&all, None)
-    }
-}
-
-impl Drop for Root {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A root with a few units.
+fn root() -> Root {
+    let root = Root::empty();
+    let units = "usr/lib/sysmaster/system";
+    root.file(&format!("{units}/web.service"), "[Unit]\nDescription=Web\n[Service]\nExecStart=/bin/web\n[Install]\nWantedBy=multi-user.target\n");
+    root.file(
+        &format!("{units}/static.service"),
+        "[Service]\nExecStart=/bin/true\n",
+    );
+    root.file(
+        &format!("{units}/multi-user.target"),
+        "[Unit]\nDescription=Many\n",
+    );
+    root
 }
 
 #[test]
 fn enable_and_disable() {
-    let root = Root::new();
+    let root = root();
     let state = |unit: &str| root.sctl(&["is-enabled", unit]);
     assert_eq!(
         (state("web").code, state("web").out.as_str()),
@@ -110,7 +82,7 @@ fn enable_and_disable() {
 
 #[test]
 fn a_link_that_leads_there_by_another_way_is_no_obstacle() {
-    let root = Root::new();
+    let root = root();
     let wants = root.0.join("etc/sysmaster/system/multi-user.target.wants");
     fs::create_dir_all(&wants).unwrap();
     std::os::unix::fs::symlink(
@@ -125,7 +97,7 @@ fn a_link_that_leads_there_by_another_way_is_no_obstacle() {
 
 #[test]
 fn mask_and_unmask() {
-    let root = Root::new();
+    let root = root();
     assert_eq!(root.sctl(&["mask", "web"]).code, 0);
     assert_eq!(root.sctl(&["is-enabled", "web"]).out, "masked\n");
     assert_eq!(root.sctl(&["is-enabled", "web"]).code, 1);
@@ -135,7 +107,7 @@ fn mask_and_unmask() {
 
 #[test]
 fn the_list_of_unit_files() {
-    let root = Root::new();
+    let root = root();
     root.sctl(&["enable", "-q", "web"]);
     let run = root.sctl(&["list-unit-files"]);
     assert_eq!(
@@ -160,7 +132,7 @@ web.service        enabled
 
 #[test]
 fn cat_shows_the_file_and_its_dropins() {
-    let root = Root::new();
+    let root = root();
     root.file(
         "etc/sysmaster/system/web.service.d/10-nice.conf",
         "[Service]\nNice=5\n",
@@ -184,7 +156,7 @@ fn cat_shows_the_file_and_its_dropins() {
 
 #[test]
 fn the_default_target() {
-    let root = Root::new();
+    let root = root();
     assert_eq!(root.sctl(&["get-default"]).code, 1);
     assert_eq!(root.sctl(&["set-default", "multi-user"]).code, 0);
     assert_eq!(root.sctl(&["get-default"]).out, "multi-user.target\n");

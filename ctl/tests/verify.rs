@@ -11,60 +11,37 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
-use support::{Run, sctl_alone};
+use support::{Root, Run};
 
 const UNITS: &str = "usr/lib/sysmaster/system";
 
 /// A root whose `/bin/true` can be run.
-struct Root(PathBuf);
-
-static COUNT: AtomicU32 = AtomicU32::new(0);
+fn root() -> Root {
+    let root = Root::empty();
+    root.file("bin/true", "");
+    let program = root.0.join("bin/true");
+    fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+    for target in ["sysinit", "basic", "shutdown", "multi-user"] {
+        let text = "[Unit]\nDescription=x\nDefaultDependencies=no\n";
+        root.file(&format!("{UNITS}/{target}.target"), text);
+    }
+    root
+}
 
 impl Root {
-    fn new() -> Self {
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("sctl-verify-{}-{number}", std::process::id());
-        let root = Self(std::env::temp_dir().join(name));
-        root.write("bin/true", "");
-        let program = root.0.join("bin/true");
-        fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
-        for target in ["sysinit", "basic", "shutdown", "multi-user"] {
-            let text = "[Unit]\nDescription=x\nDefaultDependencies=no\n";
-            root.write(&format!("{UNITS}/{target}.target"), text);
-        }
-        root
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        let path = self.0.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
     fn unit(&self, name: &str, unit: &str, own: &str) {
         let text = format!("[Unit]\n{unit}\n[Service]\nExecStart=/bin/true\n{own}");
-        self.write(&format!("{UNITS}/{name}.service"), &text);
+        self.file(&format!("{UNITS}/{name}.service"), &text);
     }
 
     fn verify(&self, args: &[&str]) -> Run {
-        let root = format!("--root={}", self.0.display());
-        let mut all = vec![root.as_str(), "verify"];
-        all.extend(args);
-        sctl_alone(&all, None)
-    }
-}
-
-impl Drop for Root {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        self.sctl(&[&["verify"], args].concat())
     }
 }
 
 #[test]
 fn a_tree_without_faults_says_nothing() {
-    let root = Root::new();
+    let root = root();
     root.unit("good", "After=basic.target", "");
     root.unit("t@", "Description=%i", "");
     let run = root.verify(&[]);
@@ -74,19 +51,19 @@ fn a_tree_without_faults_says_nothing() {
 
 #[test]
 fn everything_wrong_is_found_at_once_with_file_and_line() {
-    let root = Root::new();
+    let root = root();
     root.unit(
         "value",
         "Requires=x",
         "TimeoutStartSec=soon\nFrobnicate=yes\n",
     );
     root.unit("need", "Requires=gone.service\nWants=lost.service", "");
-    root.write(
+    root.file(
         &format!("{UNITS}/prog.service"),
         "[Service]\nExecStart=/bin/none\nExecStop=-/bin/no\n",
     );
-    root.write(&format!("{UNITS}/header.service"), "[Service\n");
-    root.write(
+    root.file(&format!("{UNITS}/header.service"), "[Service\n");
+    root.file(
         "etc/sysmaster/system/need.service.d/x.conf",
         "[Unit]\nNope=1\n",
     );
@@ -112,7 +89,7 @@ fn everything_wrong_is_found_at_once_with_file_and_line() {
 
 #[test]
 fn a_cycle_is_explained_link_by_link_and_only_where_it_can_happen() {
-    let root = Root::new();
+    let root = root();
     root.unit("a", "After=b.service\nWants=b.service", "");
     root.unit("b", "Before=c.service\nAfter=c.service", "");
     root.unit("c", "", "");
@@ -138,7 +115,7 @@ fn a_cycle_is_explained_link_by_link_and_only_where_it_can_happen() {
 
 #[test]
 fn what_is_not_carried_out_is_folded_by_file() {
-    let root = Root::new();
+    let root = root();
     root.unit(
         "many",
         "",
@@ -161,9 +138,9 @@ fn what_is_not_carried_out_is_folded_by_file() {
 
 #[test]
 fn types_without_a_helper_are_told_once() {
-    let root = Root::new();
+    let root = root();
     for name in ["a", "b"] {
-        root.write(
+        root.file(
             &format!("{UNITS}/{name}.timer"),
             "[Timer]\nOnBootSec=1\nOnBotSec=2\n",
         );
@@ -182,15 +159,15 @@ fn types_without_a_helper_are_told_once() {
         "{}",
         run.out
     );
-    root.write("usr/lib/sysmaster/helpers/timer", "");
+    root.file("usr/lib/sysmaster/helpers/timer", "");
     assert!(!root.verify(&[]).out.contains("no helper"));
 }
 
 #[test]
 fn sockets_are_read_as_their_helper_reads_them() {
-    let root = Root::new();
+    let root = root();
     root.unit("s", "", "");
-    root.write(
+    root.file(
         &format!("{UNITS}/s.socket"),
         "[Socket]\nListenStream=/run/s\nBacklog=many\nListenStraem=x\n",
     );
@@ -203,15 +180,15 @@ fn sockets_are_read_as_their_helper_reads_them() {
 
 #[test]
 fn a_file_is_read_with_its_neighbours() {
-    let root = Root::new();
-    root.write(
+    let root = root();
+    root.file(
         "srv/x/one.service",
         "[Unit]\nRequires=two.service\n[Service]\nExecStart=/bin/true\n",
     );
     let path = root.0.join("srv/x/one.service");
     let one = path.to_str().unwrap();
     assert_eq!(root.verify(&[one]).code, 1);
-    root.write("srv/x/two.service", "[Service]\nExecStart=/bin/true\n");
+    root.file("srv/x/two.service", "[Service]\nExecStart=/bin/true\n");
     let run = root.verify(&[one]);
     assert_eq!((run.code, run.out.as_str()), (0, ""));
     assert_eq!(root.verify(&["/none/x.service"]).code, 5);
@@ -220,7 +197,7 @@ fn a_file_is_read_with_its_neighbours() {
 
 #[test]
 fn a_missing_sysinit_target_is_told_once() {
-    let root = Root::new();
+    let root = root();
     fs::remove_file(root.0.join(UNITS).join("sysinit.target")).unwrap();
     root.unit("a", "", "");
     root.unit("b", "", "");
@@ -234,7 +211,7 @@ fn a_missing_sysinit_target_is_told_once() {
 
 #[test]
 fn a_link_to_nothing_and_a_masked_need() {
-    let root = Root::new();
+    let root = root();
     let etc = root.0.join("etc/sysmaster/system");
     fs::create_dir_all(etc.join("multi-user.target.wants")).unwrap();
     symlink(

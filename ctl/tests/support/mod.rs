@@ -297,3 +297,35 @@ pub fn ended(unit: &str, verb: JobVerb, result: units::state::JobResult, why: &s
         detail: why.into(),
     })
 }
+
+/// A root directory that no machine runs on, removed at the end of the test.
+pub struct Root(pub PathBuf);
+
+impl Root {
+    pub fn empty() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("sctl-root-{}-{number}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    pub fn file(&self, path: &str, text: &str) {
+        let path = self.0.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// `sctl --root=…`.
+    pub fn sctl(&self, args: &[&str]) -> Run {
+        let root = format!("--root={}", self.0.display());
+        let mut all = vec![root.as_str()];
+        all.extend(args);
+        sctl_alone(&all, None)
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
