@@ -8,8 +8,8 @@
 
 use crate::style::{Cell, Paint, span, table};
 use crate::{Fault, Run, exit, json, unit_name};
-use std::collections::BTreeMap;
 use std::fmt::Write;
+use units::collections::Map;
 use units::state::{ActiveState, Micros};
 use units::wire::control::{Reply, Request, UnitHistory};
 
@@ -273,7 +273,7 @@ fn draw(chart: &Chart, host: &str) -> String {
     );
     heading(chart, host, &mut svg);
     grid(chart, &scale, bottom, &mut svg);
-    let places: BTreeMap<&str, u64> = chart
+    let places: Map<&str, u64> = chart
         .bars
         .iter()
         .map(|bar| bar.unit.as_str())

@@ -5,9 +5,9 @@
 
 use crate::style::{Paint, paint_of, span, stamp};
 use crate::{Fault, Run, exit, json, processes, query};
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
+use units::collections::Map;
 use units::state::ActiveState;
 use units::wire::control::{ManagerInfo, UnitLine};
 
@@ -40,7 +40,7 @@ pub fn status(run: &mut Run<'_, '_>) -> Result<i32, Fault> {
     );
     let _ = writeln!(out, "{} {name}", style.dot(active, "loaded"));
     head(run, &info, active, &lines, &mut out);
-    let known: BTreeMap<&str, &UnitLine> = lines
+    let known: Map<&str, &UnitLine> = lines
         .iter()
         .map(|line| (line.name.as_str(), line))
         .collect();
@@ -146,7 +146,7 @@ fn grow(
     path: &Path,
     before: &str,
     depth: usize,
-    known: &BTreeMap<&str, &UnitLine>,
+    known: &Map<&str, &UnitLine>,
     out: &mut String,
 ) {
     let style = run.screen.style;

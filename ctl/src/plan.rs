@@ -8,7 +8,7 @@
 use crate::args::{COMMANDS, Verb};
 use crate::style::{Cell, Paint, Style, table};
 use crate::{Fault, Run, exit, jobs, json};
-use std::collections::BTreeMap;
+use units::collections::Map;
 use units::state::{JobMode, JobVerb};
 use units::wire::control::{PlannedJob, Reply, Request};
 
@@ -16,7 +16,7 @@ use units::wire::control::{PlannedJob, Reply, Request};
 pub type Placed = (PlannedJob, usize);
 
 /// Jobs by their units.
-type Known<'a> = BTreeMap<&'a str, &'a PlannedJob>;
+type Known<'a> = Map<&'a str, &'a PlannedJob>;
 
 /// The command.
 pub fn plan(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Fault> {

@@ -8,8 +8,8 @@
 use crate::args::Edges;
 use crate::style::Paint;
 use crate::{Fault, Run, exit, json, query, unit_name};
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use units::collections::{Map, Set};
 use units::state::ActiveState;
 use units::wire::control::{Reply, Request};
 
@@ -94,7 +94,7 @@ fn draw<'e>(run: &Run<'_, '_>, root: &'e str, active: ActiveState, edges: &'e [E
     let style = run.screen.style;
     let plain = run.options.plain;
     let [branch, last, through, gap] = style.branches();
-    let mut below: BTreeMap<&'e str, BTreeMap<&'e str, ActiveState>> = BTreeMap::new();
+    let mut below: Map<&'e str, Map<&'e str, ActiveState>> = Map::new();
     for (from, to, _, active) in edges {
         below.entry(from).or_default().insert(to, *active);
     }
@@ -103,7 +103,7 @@ fn draw<'e>(run: &Run<'_, '_>, root: &'e str, active: ActiveState, edges: &'e [E
         style.dot(active, "loaded"),
         style.paint(Paint::Strong, root)
     );
-    let mut unfolded = BTreeSet::from([root]);
+    let mut unfolded = Set::from_iter([root]);
     let mut stack: Vec<Entry<'e>> = Vec::new();
     let push = |stack: &mut Vec<Entry<'e>>, name: &str, before: &str| {
         let Some(children) = below.get(name) else {

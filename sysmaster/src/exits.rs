@@ -16,7 +16,8 @@
 //! The ledger does no I/O. Helpers are known by their index in the helper table; the table has at
 //! most [`MAX_HELPERS`] entries, one bit each.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use units::collections::Map;
 use units::state::ProcId;
 
 /// Most helper types there can be: each has a bit in a mask.
@@ -43,7 +44,7 @@ struct Entry {
 pub struct Ledger {
     entries: VecDeque<Entry>,
     recent: VecDeque<(ProcId, i32)>,
-    watched: BTreeMap<ProcId, usize>,
+    watched: Map<ProcId, usize>,
     taken: u64,
     acked: u64,
 }

@@ -4,7 +4,7 @@
 use crate::manager::Manager;
 use engine::api::UnitId;
 use engine::{Dropped, Fate, Plan, PlanJob, Rel};
-use std::collections::BTreeMap;
+use units::collections::Map;
 use units::wire::control::{PlannedJob, Reply, UnitHistory};
 
 fn word(fate: Fate) -> &'static str {
@@ -27,7 +27,7 @@ impl Manager {
     /// A plan, job by job, and then what the log would say.
     pub(crate) fn planned(&self, plan: Plan) -> Vec<Reply> {
         let stays = |job: &PlanJob| !matches!(job.fate, Fate::Left(_));
-        let mut places: BTreeMap<UnitId, u32> = BTreeMap::new();
+        let mut places: Map<UnitId, u32> = Map::new();
         for (job, at) in plan.jobs.iter().zip(0..).filter(|(job, _)| stays(job)) {
             places.insert(job.unit, at);
         }

@@ -14,7 +14,7 @@ use crate::helpers::Phase;
 use crate::manager::Manager;
 use platform::poll::Ready;
 use platform::process::Exit;
-use std::collections::BTreeMap;
+use units::collections::Map;
 use units::runtime::in_process::InProcess;
 use units::runtime::{Settings, UnitType};
 use units::state::Micros;
@@ -27,7 +27,7 @@ pub type Builtin = fn(&str) -> Option<Box<dyn UnitType>>;
 /// The objects, by the index of their helper.
 pub(crate) struct Inside {
     pub builtin: Builtin,
-    helpers: BTreeMap<usize, InProcess>,
+    helpers: Map<usize, InProcess>,
 }
 
 impl Inside {
@@ -35,7 +35,7 @@ impl Inside {
     pub fn new(builtin: Builtin) -> Self {
         Self {
             builtin,
-            helpers: BTreeMap::new(),
+            helpers: Map::new(),
         }
     }
 
@@ -107,14 +107,14 @@ impl Manager {
     /// A child of ours has ended: perhaps a service of one of them. It is recorded when this
     /// returns.
     pub(crate) fn inside_exited(&mut self, exit: Exit) {
-        for inside in self.inside.helpers.values_mut() {
+        for (_, inside) in &mut self.inside.helpers {
             inside.exited(exit, &self.poller);
         }
     }
 
     /// Their deadlines.
     pub(crate) fn inside_due(&mut self) {
-        for inside in self.inside.helpers.values_mut() {
+        for (_, inside) in &mut self.inside.helpers {
             inside.tick(&self.poller);
         }
     }

@@ -13,9 +13,9 @@ use crate::manager::{Manager, token};
 use engine::api::{JobId, Ticket};
 use platform::poll::{Interest, Poller, Ready};
 use platform::{clock, socket};
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use units::collections::Map;
 use units::state::{JobResult, JobVerb, Micros};
 use units::wire::MAX_FRAME;
 use units::wire::control::{ErrorKind, Reply};
@@ -53,9 +53,9 @@ pub(crate) struct Connection {
 /// All clients.
 #[derive(Debug, Default)]
 pub(crate) struct Server {
-    clients: BTreeMap<u32, Connection>,
+    clients: Map<u32, Connection>,
     /// Which client a transaction was asked by.
-    tickets: BTreeMap<u64, u32>,
+    tickets: Map<u64, u32>,
     next_serial: u32,
     next_ticket: u64,
 }
@@ -114,7 +114,7 @@ impl Server {
         result: JobResult,
         detail: &str,
     ) {
-        for connection in self.clients.values_mut() {
+        for (_, connection) in &mut self.clients {
             let client = &mut connection.client;
             let Answer::Jobs(jobs) = &mut client.answer else {
                 continue;
@@ -135,7 +135,7 @@ impl Server {
 
     /// An atomic start has ended: tells everybody who waits for it.
     pub fn atomic_closed(&mut self, transaction: u32, undone: Option<&Reply>) {
-        for connection in self.clients.values_mut() {
+        for (_, connection) in &mut self.clients {
             let client = &mut connection.client;
             match &mut client.answer {
                 Answer::Jobs(jobs) if jobs.atomic == Some(transaction) => {

@@ -17,12 +17,13 @@ use init_wire::{Kind, Label, flags};
 use platform::memory::Memory;
 use platform::poll::{Interest, Poller};
 use platform::{clock, fd, kernel, socket};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use unit_files::config::{CommandLine, Config};
 use unit_files::loader::{Loader, Settings};
+use units::collections::Map;
 use units::spec::StartLimit;
 use units::wire::MAX_FRAME;
 
@@ -144,7 +145,7 @@ impl Manager {
             inputs: VecDeque::new(),
             fresh_watches: Vec::new(),
             more_from_init: false,
-            offers: BTreeMap::new(),
+            offers: Map::new(),
             store_full: false,
             pardoned: Vec::new(),
             crashes: crate::crashes::Crashes::default(),

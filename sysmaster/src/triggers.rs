@@ -13,13 +13,13 @@
 use crate::manager::Manager;
 use engine::Rel;
 use engine::api::{Input, Ticket, UnitId};
-use std::collections::BTreeMap;
+use units::collections::Map;
 use units::name::UnitName;
 use units::state::{JobMode, JobVerb};
 use units::wire::helper::{Sockets, ToHelper, Triggered};
 
 /// What is offered, by the unit that has it.
-pub(crate) type Offers = BTreeMap<String, Sockets>;
+pub(crate) type Offers = Map<String, Sockets>;
 
 impl Manager {
     /// Something has come in for a unit of this helper's type.

@@ -5,8 +5,8 @@
 //! in; but only if there is a cycle at all. Each is told once, link by link, with whose directive
 //! says so.
 
-use std::collections::{BTreeMap, BTreeSet};
 use unit_files::loader::Loaded;
+use units::collections::{Map, Set};
 use units::name::UnitName;
 use units::spec::DepKind;
 
@@ -14,14 +14,14 @@ use units::spec::DepKind;
 pub struct Graph<'a> {
     units: &'a [Loaded],
     /// For each unit those it comes after, and whether its own file says so.
-    after: Vec<BTreeMap<usize, bool>>,
+    after: Vec<Map<usize, bool>>,
     pulls: Vec<Vec<usize>>,
 }
 
 impl<'a> Graph<'a> {
     /// The graph of these units; names that lead to none of them do not count.
-    pub fn of(units: &'a [Loaded], known: &BTreeMap<UnitName, usize>) -> Self {
-        let mut after = vec![BTreeMap::new(); units.len()];
+    pub fn of(units: &'a [Loaded], known: &Map<UnitName, usize>) -> Self {
+        let mut after = vec![Map::new(); units.len()];
         let mut pulls = vec![Vec::new(); units.len()];
         for (at, unit) in units.iter().enumerate() {
             for (kind, name) in &unit.spec.deps {
@@ -55,11 +55,11 @@ impl<'a> Graph<'a> {
 
     /// The cycles that starting one of these units meets: a unit on it, and the whole in words.
     pub fn cycles(&self, roots: &[usize]) -> Vec<(usize, String)> {
-        let everything: BTreeSet<usize> = (0..self.units.len()).collect();
+        let everything: Set<usize> = (0..self.units.len()).collect();
         if self.cycles_within(&everything).is_empty() {
             return Vec::new();
         }
-        let mut found = BTreeSet::new();
+        let mut found = Set::new();
         for root in roots {
             found.extend(self.cycles_within(&self.closure(*root)));
         }
@@ -70,8 +70,8 @@ impl<'a> Graph<'a> {
     }
 
     /// What starting a unit pulls in, itself included.
-    fn closure(&self, root: usize) -> BTreeSet<usize> {
-        let mut all = BTreeSet::from([root]);
+    fn closure(&self, root: usize) -> Set<usize> {
+        let mut all = Set::from_iter([root]);
         let mut queue = vec![root];
         while let Some(at) = queue.pop() {
             for other in self.pulls.get(at).into_iter().flatten() {
@@ -84,9 +84,9 @@ impl<'a> Graph<'a> {
     }
 
     /// The cycles a walk through the order of these units meets, each from its smallest unit on.
-    fn cycles_within(&self, set: &BTreeSet<usize>) -> BTreeSet<Vec<usize>> {
-        let mut found = BTreeSet::new();
-        let mut done = BTreeSet::new();
+    fn cycles_within(&self, set: &Set<usize>) -> Set<Vec<usize>> {
+        let mut found = Set::new();
+        let mut done = Set::new();
         for &root in set {
             // The way from the root, each with the units still to be looked at.
             let mut way: Vec<(usize, Vec<usize>)> = Vec::new();
@@ -110,8 +110,8 @@ impl<'a> Graph<'a> {
         found
     }
 
-    fn earlier(&self, at: usize, set: &BTreeSet<usize>) -> Vec<usize> {
-        let all = self.after.get(at).into_iter().flat_map(BTreeMap::keys);
+    fn earlier(&self, at: usize, set: &Set<usize>) -> Vec<usize> {
+        let all = self.after.get(at).into_iter().flat_map(Map::keys);
         all.filter(|other| set.contains(other)).copied().collect()
     }
 

@@ -25,9 +25,9 @@ pub use show::directive;
 
 use crate::files::Place;
 use crate::{Fault, Run, exit, json};
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use unit_files::loader::{Loaded, Loader};
+use units::collections::{Map, Set};
 use units::directives::{Standing, standing};
 use units::name::UnitName;
 use units::spec::{DepKind, LoadState};
@@ -116,8 +116,8 @@ struct Tree<'a> {
     /// Every unit that was loaded, once.
     units: Vec<Loaded>,
     /// Which one a name leads to.
-    known: BTreeMap<UnitName, usize>,
-    problems: BTreeSet<Problem>,
+    known: Map<UnitName, usize>,
+    problems: Set<Problem>,
 }
 
 /// The command.
@@ -128,8 +128,8 @@ pub fn command(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Fault> {
         loader: place.loader(path),
         place: &place,
         units: Vec::new(),
-        known: BTreeMap::new(),
-        problems: BTreeSet::new(),
+        known: Map::new(),
+        problems: Set::new(),
     };
     let everything = names.is_empty();
     let names = if everything {
@@ -139,7 +139,7 @@ pub fn command(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Fault> {
     };
     let asked: Vec<usize> = names.iter().filter_map(|name| tree.ask(name)).collect();
     tree.load_what_they_need();
-    for at in asked.iter().copied().collect::<BTreeSet<_>>() {
+    for at in asked.iter().copied().collect::<Set<_>>() {
         tree.check(at, everything);
     }
     tree.check_order(&asked);

@@ -8,6 +8,7 @@
 
 extern crate alloc;
 
+pub mod collections;
 pub mod directives;
 #[cfg(feature = "std")]
 pub mod facts;

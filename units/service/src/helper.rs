@@ -18,8 +18,8 @@ use crate::service::{Last, Service, of_platform};
 use crate::spawn::{self, Surroundings};
 use platform::poll::Ready;
 use platform::{cgroup, process};
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use units::collections::{Map, Set};
 use units::journal::SlotState;
 use units::runtime::{Context, Message, UnitType};
 use units::state::{Exit, Micros, Outcome, ProcId, Whom};
@@ -82,11 +82,11 @@ impl Token {
 pub struct Services {
     pub(crate) list: Vec<Option<Box<Service>>>,
     /// Where each is in the list.
-    names: BTreeMap<Box<str>, u32>,
+    names: Map<Box<str>, u32>,
     /// Which service the main and control processes belong to; an entry may be out of date.
-    pids: BTreeMap<u32, u32>,
+    pids: Map<u32, u32>,
     /// When each wants to be looked at, soonest first; one that wants nothing is not here.
-    times: BTreeSet<(Micros, u32)>,
+    times: Set<(Micros, u32)>,
     pub(crate) shared: Surroundings,
     /// Mount point of the control groups.
     pub(crate) mount: PathBuf,

@@ -4,18 +4,18 @@ use super::{Place, TIME_LIMIT};
 use crate::loader::index::below;
 use platform::poll::Poller;
 use platform::{child, clock, process};
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use units::collections::Map;
 
 /// The programs in these directories by name: of those with the same name the first counts, and one
 /// that is empty or leads to `/dev/null` switches the others off.
 pub(super) fn find(root: &Path, path: &[PathBuf]) -> Vec<PathBuf> {
-    let mut found: BTreeMap<OsString, Option<PathBuf>> = BTreeMap::new();
+    let mut found: Map<OsString, Option<PathBuf>> = Map::new();
     for dir in path {
         let real = below(root, &dir.to_string_lossy());
         for entry in fs::read_dir(real).into_iter().flatten().flatten() {
@@ -32,7 +32,7 @@ pub(super) fn find(root: &Path, path: &[PathBuf]) -> Vec<PathBuf> {
                 .or_insert_with(|| program.then(|| entry.path()));
         }
     }
-    found.into_values().flatten().collect()
+    found.into_iter().filter_map(|(_, path)| path).collect()
 }
 
 /// Runs programs until all have ended or the time is over. Returns what is to be said.
@@ -47,7 +47,7 @@ pub(super) fn run(root: &Path, programs: &[PathBuf], first: bool) -> Vec<String>
     let arguments = [Place::Normal, Place::Early, Place::Late]
         .map(|place| below(root, place.directory()).into_os_string());
     let environment = environment(root, first);
-    let mut running: BTreeMap<u32, &PathBuf> = BTreeMap::new();
+    let mut running: Map<u32, &PathBuf> = Map::new();
     for program in programs {
         match start(program, &arguments, &environment) {
             Ok(pid) => drop(running.insert(pid, program)),

@@ -9,11 +9,11 @@
 
 use super::{Item, Place};
 use crate::loader::index::below;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use units::collections::{Map, Set};
 use units::name::escape;
 
 const SCRIPTS: &str = "/etc/init.d";
@@ -56,7 +56,7 @@ struct Script {
     /// `# pidfile:`, as some distributions have it.
     pid_file: String,
     /// Targets that start it.
-    wanted_by: BTreeSet<&'static str>,
+    wanted_by: Set<&'static str>,
     /// The least number of its links; 99 without one.
     priority: u32,
 }
@@ -68,7 +68,7 @@ pub(super) fn has_work(root: &Path) -> bool {
 
 /// The units. `has` says whether there is a native one.
 pub(super) fn items(root: &Path, has: &dyn Fn(&str) -> bool) -> Vec<Item> {
-    let mut scripts = BTreeMap::new();
+    let mut scripts = Map::new();
     for entry in fs::read_dir(below(root, SCRIPTS))
         .into_iter()
         .flatten()
@@ -96,7 +96,7 @@ pub(super) fn items(root: &Path, has: &dyn Fn(&str) -> bool) -> Vec<Item> {
 }
 
 /// Takes the run levels' links into account.
-fn follow_links(root: &Path, scripts: &mut BTreeMap<String, Script>) {
+fn follow_links(root: &Path, scripts: &mut Map<String, Script>) {
     for (dir, target) in LEVELS {
         let real = below(root, "/etc").join(dir);
         for entry in fs::read_dir(real).into_iter().flatten().flatten() {
@@ -185,13 +185,12 @@ impl Script {
     fn items(
         &self,
         file: &str,
-        all: &BTreeMap<String, Self>,
+        all: &Map<String, Self>,
         has: &dyn Fn(&str) -> bool,
         items: &mut Vec<Item>,
     ) {
         let unit = service(file);
-        let (mut after, mut before, mut wants) =
-            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let (mut after, mut before, mut wants) = (Set::new(), Set::new(), Set::new());
         for name in &self.after {
             let Some(other) = facility(name) else {
                 continue;
@@ -216,7 +215,8 @@ impl Script {
         }
         if !self.has_header {
             let earlier = all.iter().filter(|(_, other)| {
-                other.priority < self.priority && !other.wanted_by.is_disjoint(&self.wanted_by)
+                let mut wanted = other.wanted_by.iter();
+                other.priority < self.priority && wanted.any(|by| self.wanted_by.contains(by))
             });
             after.extend(earlier.map(|(file, _)| service(file)));
         }
@@ -229,7 +229,7 @@ impl Script {
         items.push(Item::Unit(Place::Late, unit, text));
     }
 
-    fn text(&self, file: &str, [after, before, wants]: [&BTreeSet<String>; 3]) -> String {
+    fn text(&self, file: &str, [after, before, wants]: [&Set<String>; 3]) -> String {
         let path = [SCRIPTS, "/", file].concat();
         let about = if self.description.is_empty() {
             ["SysV: ", file].concat()
@@ -285,11 +285,11 @@ mod tests {
     fn made(scripts: &[(&str, &str, &[&'static str], u32)]) -> Vec<Item> {
         let all = scripts.iter().map(|(file, text, wanted, priority)| {
             let mut script = Script::read(text);
-            script.wanted_by.extend(*wanted);
+            script.wanted_by.extend(wanted.iter().copied());
             script.priority = *priority;
             ((*file).to_owned(), script)
         });
-        let all: BTreeMap<String, Script> = all.collect();
+        let all: Map<String, Script> = all.collect();
         let mut items = Vec::new();
         for (file, script) in &all {
             script.items(file, &all, &|_| false, &mut items);

@@ -6,9 +6,9 @@
 //! order of their names; a link to `/dev/null` switches the others of its name off.
 
 use super::{Error, Installer, Outcome};
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use units::collections::Set;
 use units::glob;
 use units::name::UnitName;
 
@@ -88,7 +88,7 @@ impl Installer {
     }
 
     /// Units with an `[Install]` section, by their own names.
-    fn installable(&self) -> BTreeSet<UnitName> {
+    fn installable(&self) -> Set<UnitName> {
         let mut index = self.index();
         let mut names = index.unit_names();
         names.retain(|name| {

@@ -8,10 +8,10 @@
 
 use super::index::{Found, Index, Sub, below};
 use super::{Loader, drop_ins};
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use units::collections::Set;
 use units::name::UnitName;
 
 /// What one file was.
@@ -69,7 +69,7 @@ impl Loader {
             order |= before.is_none_or(|before| before != now);
         }
         if order {
-            let known: BTreeSet<UnitName> = changed.iter().cloned().collect();
+            let known: Set<UnitName> = changed.iter().cloned().collect();
             let targets = units.iter().filter(|name| name.unit_type() == "target");
             changed.extend(targets.filter(|name| !known.contains(*name)).cloned());
         }

@@ -13,11 +13,11 @@
 //! Paths are those seen below the root; only opening a file puts the root in front.
 
 use platform::files::read_file;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use units::collections::{Map, Set};
 use units::file::MAX_FILE;
 use units::name::UnitName;
 
@@ -129,7 +129,7 @@ pub(crate) struct Index {
     /// By kind, each sorted by base and directory.
     subs: [Vec<SubDir>; 4],
     /// What was listed of these, and when the directory had last been changed then.
-    subdirs: BTreeMap<String, (Option<Time>, Rc<[SubItem]>)>,
+    subdirs: Map<String, (Option<Time>, Rc<[SubItem]>)>,
 }
 
 /// A path below a root. An absolute path is taken from the root on.
@@ -167,7 +167,7 @@ impl Index {
             items: Vec::new(),
             aliases: Vec::new(),
             subs: [const { Vec::new() }; 4],
-            subdirs: BTreeMap::new(),
+            subdirs: Map::new(),
         };
         for dir in dirs.iter().take(usize::from(u16::MAX)) {
             index.scan_dir(dir);
@@ -400,7 +400,7 @@ impl Index {
         if dirs.is_empty() {
             return Vec::new();
         }
-        let mut merged: BTreeMap<Box<str>, (String, bool)> = BTreeMap::new();
+        let mut merged: Map<Box<str>, (String, bool)> = Map::new();
         for dir in dirs {
             for item in self.listing(&dir).iter() {
                 merged
@@ -501,7 +501,7 @@ impl Index {
     }
 
     /// Every name in the unit path that is a unit's.
-    pub fn unit_names(&self) -> BTreeSet<UnitName> {
+    pub fn unit_names(&self) -> Set<UnitName> {
         self.items
             .iter()
             .filter_map(|item| UnitName::new(&item.name).ok())

@@ -21,8 +21,10 @@ pub(crate) mod index;
 use again::Stamp;
 use defaults::Peek;
 use index::{Found, Index, Sub, below};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::path::{Path, PathBuf};
+use units::collections::Set;
 use units::directives::{Standing, own_section, standing};
 use units::facts::{Machine, UnitFacts};
 use units::file::{Entry, UnitFile, describe};
@@ -70,15 +72,18 @@ fn files(spec: &UnitSpec) -> Vec<String> {
     fragment.into_iter().chain(&spec.dropins).cloned().collect()
 }
 
+/// As many as there are units, in any order. The hash has no secret: whoever writes unit files is root.
+type ByName<T> = HashMap<UnitName, T, BuildHasherDefault<DefaultHasher>>;
+
 /// Finds and reads units.
 pub struct Loader {
     settings: Settings,
     machine: Machine,
     index: Index,
-    peeks: BTreeMap<UnitName, Peek>,
+    peeks: ByName<Peek>,
     /// Units that were loaded because a target had to know them, until they are asked for.
-    ready: BTreeMap<UnitName, Loaded>,
-    stamps: BTreeMap<UnitName, Stamp>,
+    ready: ByName<Loaded>,
+    stamps: ByName<Stamp>,
 }
 
 impl Loader {
@@ -87,9 +92,9 @@ impl Loader {
         Self {
             machine: Machine::new(&settings.root),
             index: Index::scan(&settings.root, &settings.unit_path),
-            peeks: BTreeMap::new(),
-            ready: BTreeMap::new(),
-            stamps: BTreeMap::new(),
+            peeks: ByName::default(),
+            ready: ByName::default(),
+            stamps: ByName::default(),
             settings,
         }
     }
@@ -141,7 +146,7 @@ impl Loader {
     }
 
     /// Every name in the unit path that is a unit's, sorted.
-    pub fn unit_names(&self) -> BTreeSet<UnitName> {
+    pub fn unit_names(&self) -> Set<UnitName> {
         self.index.unit_names()
     }
 
