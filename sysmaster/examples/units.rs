@@ -20,6 +20,9 @@ use unit_files::loader::{Loader, Settings};
 use units::name::UnitName;
 use units::spec::StartLimit;
 
+// As the manager has it: allocation is a good part of loading.
+platform::use_heap!();
+
 fn load(loader: &mut Loader, engine: &mut Engine, name: &UnitName) {
     let loaded = loader.load(name);
     let backing = match loaded.spec.id.unit_type() {

@@ -11,6 +11,9 @@
     clippy::indexing_slicing
 )]
 
+// As the manager has it.
+platform::use_heap!();
+
 #[path = "../tests/graphs/mod.rs"]
 mod graphs;
 

@@ -391,13 +391,6 @@ impl UnitSpec {
             .map(|(_, name)| name)
     }
 
-    /// Whether it depends on this unit in this way.
-    pub fn has_dep(&self, kind: DepKind, other: &UnitName) -> bool {
-        self.deps
-            .iter()
-            .any(|(k, name)| *k == kind && name == other)
-    }
-
     /// Sorts the dependencies and removes repetitions. Called last by whoever added some.
     pub fn tidy(&mut self) {
         self.deps.sort_unstable();

@@ -212,11 +212,11 @@ pub(super) fn target_order(target: &mut UnitSpec, mut peek: impl FnMut(&UnitName
         .filter(|(kind, _)| pulls(*kind))
         .map(|(_, n)| n.clone())
         .collect();
+    let before: Vec<UnitName> = target.deps_of(DepKind::Before).cloned().collect();
     for other in others {
         let peek = peek(&other);
         let opposite = peek.after.contains(&target.id)
-            || target.has_dep(DepKind::Before, &other)
-            || target.has_dep(DepKind::Before, &peek.id);
+            || before.iter().any(|name| *name == other || *name == peek.id);
         if peek.orderable && !opposite {
             target.add_dep(DepKind::After, peek.id);
         }
