@@ -161,19 +161,20 @@ pub fn read_file(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     if meta.st_mode & libc::S_IFMT != libc::S_IFREG {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
-    // A file of the kernel says it is empty, so the size is only a hint.
-    let hint = usize::try_from(meta.st_size).unwrap_or(0).min(limit);
-    let mut bytes = vec![0u8; hint + 1];
+    // A file of the kernel says it is empty or has a page, so the size is only a hint.
+    let size = usize::try_from(meta.st_size).unwrap_or(0);
+    let mut bytes = vec![0u8; size.min(limit) + 1];
     let mut used = 0;
     loop {
         let got = super::fd::read(&file, bytes.get_mut(used..).unwrap_or(&mut []))?;
         used += got;
-        if got == 0 {
-            bytes.truncate(used);
-            return Ok(bytes);
-        }
         if used > limit {
             return Err(io::Error::from_raw_os_error(libc::EFBIG));
+        }
+        // The end, or all of what was there when it was opened.
+        if got == 0 || used == size {
+            bytes.truncate(used);
+            return Ok(bytes);
         }
         if used == bytes.len() {
             bytes.resize((used * 2).max(1024).min(limit + 1), 0);

@@ -78,7 +78,10 @@ fn what_is_enabled_is_loaded() {
     tree.write("usr/lib/u/multi-user.target", "[Unit]\nDescription=x\n");
     enable(&tree, "a.service").unwrap();
     let spec = tree.load("multi-user.target").spec;
-    assert!(spec.deps.contains(&(units::spec::DepKind::Wants, name("a.service"))));
+    assert!(
+        spec.deps
+            .contains(&(units::spec::DepKind::Wants, name("a.service")))
+    );
 }
 
 #[test]
@@ -107,7 +110,10 @@ fn templates() {
         ["Created symlink /etc/u/g@.service.wants/p@.timer → /usr/lib/u/p@.timer."]
     );
     let spec = tree.load("g@z.service").spec;
-    assert!(spec.deps.contains(&(units::spec::DepKind::Wants, name("p@z.timer"))));
+    assert!(
+        spec.deps
+            .contains(&(units::spec::DepKind::Wants, name("p@z.timer")))
+    );
     tree.link("usr/lib/u/alias@.service", "d@.service");
     assert_eq!(state(&tree, "alias@.service"), "not-found");
     tree.write(

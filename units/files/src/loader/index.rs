@@ -14,6 +14,7 @@
 
 use platform::files::read_file;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -511,17 +512,15 @@ impl Index {
     /// The contents of a file, which must be a regular one.
     pub fn read(&self, path: &str) -> Result<Vec<u8>, String> {
         let real = below(&self.root, path);
-        let meta = fs::metadata(&real).map_err(|e| format!("cannot read {path}: {e}"))?;
-        if !meta.is_file() {
-            return Err(format!("{path} is no regular file"));
-        }
-        if meta.len() > MAX_FILE as u64 {
-            let (size, limit) = (meta.len() >> 20, MAX_FILE >> 20);
-            return Err(format!(
-                "{path} has {size} MiB, more than the {limit} MiB a unit may have"
-            ));
-        }
-        read_file(&real, MAX_FILE).map_err(|e| format!("cannot read {path}: {e}"))
+        read_file(&real, MAX_FILE).map_err(|error| match error.kind() {
+            ErrorKind::InvalidInput => format!("{path} is no regular file"),
+            ErrorKind::FileTooLarge => {
+                let size = fs::metadata(&real).map_or(0, |meta| meta.len() >> 20);
+                let limit = MAX_FILE >> 20;
+                format!("{path} has {size} MiB, more than the {limit} MiB a unit may have")
+            }
+            _ => format!("cannot read {path}: {error}"),
+        })
     }
 }
 
