@@ -19,6 +19,7 @@
 //! order of starts holds for it.
 
 use crate::api::{CauseRecord, JobCause, JobId, JobRecord};
+use crate::mutants::mutant;
 use units::name::UnitName;
 use units::state::{ActiveState, JobVerb, Micros};
 
@@ -91,6 +92,7 @@ pub(crate) fn merge(a: JobVerb, b: JobVerb) -> Option<JobVerb> {
     use JobVerb::{Reload, ReloadOrStart, Restart, Start, Stop, VerifyActive};
     Some(match (a, b) {
         (a, b) if a == b => a,
+        (Stop, Start) if mutant!(8) => Start,
         (Stop, _) | (_, Stop) => return None,
         (Restart, _) | (_, Restart) => Restart,
         (ReloadOrStart, _) | (_, ReloadOrStart) => ReloadOrStart,
@@ -151,6 +153,8 @@ pub(crate) enum First {
 pub(crate) fn order(former: (JobVerb, bool), latter: (JobVerb, bool)) -> First {
     if former.1 || latter.1 {
         First::Neither
+    } else if mutant!(3) && goes_down(former.0) && goes_down(latter.0) {
+        First::Former
     } else if goes_down(latter.0) {
         First::Latter
     } else {

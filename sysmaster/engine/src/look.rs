@@ -9,6 +9,7 @@
 //! its way, and is looked at when it has arrived.
 
 use crate::api::{Effect, JobCause, UnitId};
+use crate::mutants::mutant;
 use crate::record::is_blank;
 use crate::rel::{Rel, THEIRS};
 use crate::{Engine, Timer};
@@ -52,7 +53,7 @@ impl Engine {
     /// A unit may not be up while one it is bound to is down and has no job.
     fn look_at_binding(&mut self, unit: u32) {
         let it = self.arena.get(unit);
-        if it.active != ActiveState::Active || it.has_job() {
+        if it.active != ActiveState::Active || it.has_job() || mutant!(17) {
             return;
         }
         let gone = |other: &u32| {
@@ -110,6 +111,9 @@ impl Engine {
 
     /// A unit this one is bound to and ordered after, and which is not up.
     pub(crate) fn bound_to_inactive(&self, unit: u32) -> Option<u32> {
+        if mutant!(16) {
+            return None;
+        }
         self.arena
             .ends(unit, Rel::BindsTo)
             .find(|other| !self.active(*other).is_up() && self.arena.has(unit, Rel::After, *other))

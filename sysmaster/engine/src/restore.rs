@@ -14,6 +14,7 @@
 
 use crate::api::{Effect, EngineRecord, JobRecord, Record, UnitId, UnitRecord};
 use crate::job::{self, Job, Phase};
+use crate::mutants::mutant;
 use crate::{Engine, Timer};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -68,7 +69,7 @@ impl Engine {
         unit.limit_hit = record.limit_hit;
         unit.outcome = record.outcome;
         unit.recorded = true;
-        if let Some(at) = record.restart_at {
+        if let Some(at) = record.restart_at.filter(|_| !mutant!(22)) {
             self.deadlines.insert((at, id, Timer::Restart));
         }
         let past = record.past.map(|past| self.past_of(past));
@@ -78,7 +79,7 @@ impl Engine {
     fn restore_job(&mut self, mut record: JobRecord) {
         let committed = self.record.committed;
         let unit = self.arena.intern(&record.unit);
-        if record.transaction > committed {
+        if record.transaction > committed && !mutant!(23) {
             match record
                 .was
                 .take()

@@ -17,6 +17,7 @@ use crate::api::{Cause, Effect, UnitId, Verdict};
 use crate::graph::NONE;
 use crate::history::Past;
 use crate::job::{self, First, Job, Phase};
+use crate::mutants::mutant;
 use crate::rel::Rel;
 use crate::unit::Doom;
 use crate::{Backing, Engine, Entropy, Timer};
@@ -81,7 +82,7 @@ impl Engine {
             };
             if let Some(job) = self.arena.job_mut(waits) {
                 job.blockers = if add {
-                    job.blockers + 1
+                    job.blockers + 1 + u32::from(mutant!(9))
                 } else {
                     job.blockers.saturating_sub(1)
                 };
@@ -363,7 +364,8 @@ impl Engine {
         }
         self.set_phase(unit, Phase::Running);
         self.touch_job(unit);
-        let Some(limit) = self.arena.get(unit).settings().job_running_timeout else {
+        let limit = self.arena.get(unit).settings().job_running_timeout;
+        let Some(limit) = limit.filter(|_| !mutant!(5)) else {
             return;
         };
         self.set_job_deadline(unit, self.now.saturating_add(limit));
@@ -427,7 +429,7 @@ impl Engine {
 
     fn note_end(&mut self, unit: u32, verb: JobVerb, result: JobResult) {
         let starts = matches!(verb, JobVerb::Start | JobVerb::VerifyActive);
-        if !result.is_success() && starts {
+        if !result.is_success() && starts && !mutant!(10) {
             self.doomed.push_back((unit, Doom::Start));
         } else if !result.is_success() && verb == JobVerb::Stop {
             self.doomed.push_back((unit, Doom::Stop));
@@ -456,6 +458,9 @@ impl Engine {
     pub(crate) fn job_timed_out(&mut self, unit: u32) {
         if let Some(job) = self.arena.job_mut(unit) {
             job.deadline = None;
+            if mutant!(21) {
+                return;
+            }
             let verb = job.verb.as_str();
             let text = [
                 "the ",
@@ -527,7 +532,9 @@ impl Engine {
         it.pending = Some(verb);
         it.outcome = Outcome::None;
         let invocation = it.invocation;
-        self.touch_unit(unit);
+        if !mutant!(6) {
+            self.touch_unit(unit);
+        }
         self.outbox.push(Effect::Command {
             unit: UnitId(unit),
             invocation,
