@@ -280,6 +280,8 @@ pub struct JobRecord {
     pub was: Option<(JobVerb, u32)>,
     /// Why it came to be.
     pub cause: CauseRecord,
+    /// When it will be given up; 0: never. `None`: by a version that did not record it.
+    pub deadline: Option<Micros>,
 }
 
 /// A [`JobCause`]: its number, and the unit it speaks of.

@@ -83,6 +83,7 @@ impl Job {
             seq: self.seq,
             was: self.was,
             cause,
+            deadline: Some(self.deadline.unwrap_or(0)),
         }
     }
 }

@@ -121,7 +121,10 @@ impl Engine {
             seq: record.seq,
             was: None,
             cause,
-            deadline: None,
+            // Not recorded is 0 here until it is taken up.
+            deadline: record
+                .deadline
+                .map_or(Some(0), |at| (at != 0).then_some(at)),
             queued: false,
             fresh: false,
             recorded: true,
@@ -171,15 +174,20 @@ impl Engine {
             let Some(job) = self.arena.job(unit) else {
                 continue;
             };
-            let (given, since) = (job.seq != 0 && job.seq == it.seq, job.since);
+            let given = job.seq != 0 && job.seq == it.seq;
             let timeout = it.settings().job_timeout;
+            let deadline = match job.deadline {
+                Some(0) => timeout.map(|timeout| job.since.saturating_add(timeout)),
+                known => known,
+            };
+            self.deadlines
+                .extend(deadline.map(|at| (at, unit, Timer::Job)));
+            if let Some(job) = self.arena.job_mut(unit) {
+                job.deadline = deadline;
+                job.seq = if given { job.seq } else { 0 };
+            }
             if given {
                 self.set_phase(unit, Phase::Running);
-            } else if let Some(job) = self.arena.job_mut(unit) {
-                job.seq = 0;
-            }
-            if let Some(timeout) = timeout {
-                self.set_job_deadline(unit, since.saturating_add(timeout));
             }
         }
         self.recount();
