@@ -210,7 +210,10 @@ impl Engine {
     fn run_verify(&mut self, unit: u32) {
         match self.active(unit) {
             state if state.is_up() => self.end(unit, JobResult::Done),
-            ActiveState::Activating => self.set_phase(unit, Phase::Running),
+            ActiveState::Activating => {
+                self.set_phase(unit, Phase::Running);
+                self.limit_running(unit);
+            }
             _ => {
                 let text = [self.arena.name(unit), " is not active"].concat();
                 self.end_job(unit, JobResult::Failed, text, true);
@@ -364,6 +367,11 @@ impl Engine {
         }
         self.set_phase(unit, Phase::Running);
         self.touch_job(unit);
+        self.limit_running(unit);
+    }
+
+    /// `JobRunningTimeoutSec=` counts from now.
+    fn limit_running(&mut self, unit: u32) {
         let limit = self.arena.get(unit).settings().job_running_timeout;
         let Some(limit) = limit.filter(|_| !mutant!(5)) else {
             return;
