@@ -80,12 +80,10 @@ impl Engine {
                 First::Latter => former,
                 First::Neither => continue,
             };
-            if let Some(job) = self.arena.job_mut(waits) {
-                job.blockers = if add {
-                    job.blockers + 1 + u32::from(mutant!(9))
-                } else {
-                    job.blockers.saturating_sub(1)
-                };
+            if add {
+                self.add_blocker(waits);
+            } else if let Some(job) = self.arena.job_mut(waits) {
+                job.blockers = job.blockers.saturating_sub(1);
                 if job.blockers == 0 && waits != unit {
                     self.push_run(waits);
                 }
@@ -126,8 +124,16 @@ impl Engine {
             First::Latter => former,
             First::Neither => return,
         };
-        if let Some(job) = self.arena.job_mut(waits) {
-            job.blockers += 1;
+        self.add_blocker(waits);
+    }
+
+    /// One more job goes before this unit's. If that was held, it waits for its turn first.
+    fn add_blocker(&mut self, unit: u32) {
+        if let Some(job) = self.arena.job_mut(unit) {
+            job.blockers += 1 + u32::from(mutant!(9));
+            if job.phase == Phase::Held {
+                self.set_phase(unit, Phase::Waiting);
+            }
         }
     }
 
