@@ -289,7 +289,8 @@ impl Engine {
         job.seq = 0;
         match verdict {
             Verdict::Go => {
-                self.set_phase(unit, Phase::Held);
+                // If a job that goes first came meanwhile, it waits for that one.
+                self.set_phase(unit, Phase::Waiting);
                 self.run(unit, entropy);
             }
             Verdict::Skip => {
