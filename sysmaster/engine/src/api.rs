@@ -252,6 +252,8 @@ pub struct UnitRecord {
     pub times: Times,
     /// Its last job.
     pub past: Option<PastRecord>,
+    /// Whether it can reload, as its helper last said.
+    pub can_reload: bool,
 }
 
 /// All of a job that must outlive the manager.

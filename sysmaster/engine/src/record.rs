@@ -202,5 +202,6 @@ fn unit_record(name: UnitName, unit: &Unit, past: Option<PastRecord>) -> UnitRec
         outcome: unit.outcome,
         times: unit.times(),
         past,
+        can_reload: unit.can_reload,
     }
 }

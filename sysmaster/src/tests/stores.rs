@@ -70,7 +70,7 @@ fn image(bytes: &[u8]) -> platform::memory::Memory {
     memory
 }
 
-/// The present layout. Layout 2 appends to jobs their deadline.
+/// The present layout. Layout 2 appends to jobs their deadline, and to units whether they can reload.
 const LAYOUT: u32 = 2;
 
 /// A store with one record of each kind, and nothing in the fields that this layout did not have.
@@ -94,6 +94,7 @@ fn sample(layout: u32) -> Persist {
             ..Default::default()
         },
         past: None,
+        can_reload: layout > 1,
     };
     persist.record(&Record::Unit(unit)).unwrap();
     persist
