@@ -14,7 +14,6 @@ use crate::record::is_blank;
 use crate::rel::{Rel, THEIRS};
 use crate::{Engine, Timer};
 use alloc::string::String;
-use alloc::vec::Vec;
 use units::spec::CollectMode;
 use units::state::{ActiveState, JobMode, JobVerb, Micros};
 
@@ -142,18 +141,11 @@ impl Engine {
         if !is_blank(self.arena.get(unit), now) {
             return;
         }
-        let others: Vec<u32> = self
-            .arena
-            .get(unit)
-            .edges
-            .iter()
-            .map(|edge| edge.to)
-            .collect();
         self.arena.unload(unit);
         self.touch_unit(unit);
         self.outbox.push(Effect::Collected { unit: UnitId(unit) });
         // What only this one referred to may go as well.
-        self.look.extend(others);
+        self.look.extend(self.arena.lost.drain(..));
     }
 }
 

@@ -56,6 +56,7 @@ impl Engine {
         if self.active(unit) == ActiveState::Active {
             self.look.push_back(unit);
         }
+        self.look.extend(self.arena.lost.drain(..));
         for name in busy {
             let text = [
                 name.as_str(),
