@@ -141,6 +141,8 @@ impl Engine {
         if let Some(at) = self.arena.at(unit).restart_at.take() {
             self.deadlines.remove(&(at, unit, Timer::Restart));
             self.touch_unit(unit);
+            // What it needed while it was to come back may be unneeded now.
+            self.look.push_back(unit);
         }
     }
 
