@@ -108,11 +108,18 @@ impl Engine {
         }
         self.drop_older(unit);
         let cause = self.cause_of(&record.cause);
+        // What is verified gets no command: its record alone says how far it was.
+        let phase = if record.running && record.verb == JobVerb::VerifyActive {
+            self.busy += 1;
+            Phase::Running
+        } else {
+            Phase::Waiting
+        };
         let job = Job {
             unit,
             id: record.id,
             verb: record.verb,
-            phase: Phase::Waiting,
+            phase,
             blockers: 0,
             irreversible: record.irreversible,
             ignore_order: record.ignore_order,
@@ -137,6 +144,7 @@ impl Engine {
     /// The job the unit was restored with so far was to be replaced.
     fn drop_older(&mut self, unit: u32) {
         let old = self.arena.take_job(unit);
+        self.busy -= usize::from(old.as_ref().is_some_and(|old| old.phase != Phase::Waiting));
         if let Some((old, name)) = old.zip(self.arena.title(unit).cloned()) {
             let cause = self.cause_record(old.cause);
             self.drop_record(&old.record(name, cause), unit, "a later job replaces it");
