@@ -201,8 +201,11 @@ impl Engine {
         }
         self.recount();
         for &unit in &units {
-            let hint = self.known_outcome(unit);
-            self.settle_job(unit, hint);
+            let phase = self.arena.job(unit).map(|job| job.phase);
+            if phase == Some(Phase::Running) {
+                let hint = self.known_outcome(unit);
+                self.settle_job(unit, hint);
+            }
             self.look.push_back(unit);
         }
         for unit in 0..self.arena.len() {
@@ -213,9 +216,7 @@ impl Engine {
     /// What became of the command the unit's job was given under, if that is recorded.
     fn known_outcome(&self, unit: u32) -> Option<(Verb, Outcome)> {
         let it = self.arena.get(unit);
-        let job = self.arena.job(unit);
-        let job = job.filter(|job| job.phase == Phase::Running)?;
-        let verb = match job.verb {
+        let verb = match self.arena.job(unit)?.verb {
             JobVerb::Start => Verb::Start,
             JobVerb::Stop | JobVerb::Restart => Verb::Stop,
             JobVerb::Reload => Verb::Reload,
