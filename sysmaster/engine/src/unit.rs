@@ -407,8 +407,13 @@ impl Engine {
         for rel in rels {
             for at in self.arena.range(unit, *rel) {
                 let other = self.arena.end(unit, at);
-                let verb = self.arena.job(other).map(|job| job.verb);
-                if matches!(verb, Some(JobVerb::Start | JobVerb::VerifyActive)) {
+                let waits = match self.arena.job(other).map(|job| job.verb) {
+                    Some(JobVerb::Start | JobVerb::VerifyActive) => true,
+                    // There is nothing to stop: it is a start whose turn has not come.
+                    Some(JobVerb::Restart) => self.arena.get(other).at_rest(),
+                    _ => false,
+                };
+                if waits {
                     let text = [self.arena.name(unit), why].concat();
                     self.end_job(other, JobResult::Dependency, text, true);
                     self.blame(other, unit);
