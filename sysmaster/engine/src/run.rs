@@ -448,7 +448,9 @@ impl Engine {
             self.doomed.push_back((unit, Doom::Start));
         } else if !result.is_success() && verb == JobVerb::Stop {
             self.doomed.push_back((unit, Doom::Stop));
-        } else if matches!(verb, JobVerb::Start | JobVerb::Reload) && !self.active(unit).is_up() {
+        } else if matches!(verb, JobVerb::Start | JobVerb::Reload | JobVerb::Restart)
+            && !self.active(unit).is_up()
+        {
             self.doomed.push_back((unit, Doom::NotUp));
         }
         if matches!(result, JobResult::Timeout | JobResult::Dependency) {
