@@ -46,7 +46,9 @@ impl Engine {
 
     /// Has a unit looked at again at this time.
     pub(crate) fn look_at_time(&mut self, unit: u32, at: Micros) {
-        self.deadlines.insert((at, unit, Timer::Look));
+        if at != Micros::MAX {
+            self.deadlines.insert((at, unit, Timer::Look));
+        }
     }
 
     /// A unit may not be up while one it is bound to is down and has no job.
@@ -103,6 +105,10 @@ impl Engine {
         };
         let upholds = self.arena.ends(unit, Rel::UpheldBy).find(up);
         if let Some(other) = upholds {
+            let until = it.limit_until();
+            if it.limit_hit && until > self.now {
+                return self.look_at_time(unit, until);
+            }
             let cause = JobCause::Unit(UnitId(other), Rel::Upholds);
             self.ask(unit, JobVerb::Start, JobMode::Fail, cause);
         }
@@ -130,10 +136,7 @@ impl Engine {
         }
         let (now, until) = (self.now, it.limit_until());
         if until > now {
-            if until != Micros::MAX {
-                self.look_at_time(unit, until);
-            }
-            return;
+            return self.look_at_time(unit, until);
         }
         if failed {
             self.reset_failed(unit);
