@@ -167,6 +167,11 @@ fn calm_down(world: &mut World) {
                 (does.start, does.stop, does.reload) = (calm.start, calm.stop, calm.reload);
                 (does.restart, does.lasts) = (None, None);
             }
+            // What is upheld, and cannot come up for others, would be tried for ever.
+            for spec in world.specs.values_mut() {
+                spec.deps.retain(|(kind, _)| *kind != DepKind::Upholds);
+            }
+            world.reload();
         }
         world.settle();
         let pending = world.engine.units().filter(|unit| unit.pending.is_some());

@@ -66,13 +66,19 @@ impl Watch {
                     (job.verb, job.portion) = (record.verb, portion);
                     job.running = None;
                 }
+                if job.transaction != record.transaction && record.verb != JobVerb::Stop {
+                    self.step.started.insert(record.unit.clone());
+                }
+                job.transaction = record.transaction;
                 job.restarted |= record.verb == JobVerb::Restart;
                 job.ignore_order = record.ignore_order;
-                job.running = match (record.running, job.running) {
-                    (true, None) => Some(sight.now),
-                    (true, since) => since,
-                    (false, _) => None,
-                };
+                if !record.running {
+                    job.running = None;
+                } else if job.running.is_none() {
+                    let spec = sight.loaded.get(&record.unit);
+                    job.running_timeout = spec.and_then(|spec| spec.job_running_timeout);
+                    job.running = Some(sight.now);
+                }
             }
             None => {
                 if let Some(spec) = sight.loaded.get(&new.unit) {
@@ -109,7 +115,7 @@ impl Watch {
         let Some(unit) = unit.and_then(|unit| sight.engine.unit(unit)) else {
             return;
         };
-        if text.contains("leaving out") {
+        if text.contains("is deleted to break it") {
             self.excuse(unit.name);
         }
         if text.contains("left alone") {
@@ -117,6 +123,9 @@ impl Watch {
         }
         if text.starts_with("cannot stop") {
             self.seen(unit.name).stop_refused = true;
+        }
+        if text.starts_with("cannot start") {
+            self.seen(unit.name).start_refused = true;
         }
         self.step.told.insert(unit.name.clone());
     }
@@ -155,6 +164,11 @@ impl Watch {
         if result != JobResult::Canceled || self.step.cancels {
             self.seen(&unit).ended = Some((count, verb, result));
         }
+        if result == JobResult::Canceled && !self.step.cancels && verb == JobVerb::VerifyActive {
+            // Who waited for it was left alone by what flushed it, and goes on without.
+            let waiting: Vec<_> = self.graph.to(&unit, DepKind::Requisite).cloned().collect();
+            waiting.iter().for_each(|unit| self.excuse(unit));
+        }
         self.step.ended.insert(unit);
     }
 
@@ -180,6 +194,7 @@ impl Watch {
             seen.was_up = count;
         }
         seen.stop_refused &= to.is_up();
+        seen.start_refused &= to.is_down();
         if to.is_down() {
             seen.excused &= comes_back;
         } else if from.is_down() && by_itself {
@@ -301,7 +316,8 @@ impl Watch {
                 .is_some_and(|job| matches!(job.verb, JobVerb::Stop | JobVerb::Restart));
             let up = !seen(other).active.is_down();
             let gone = seen(other).active == ActiveState::Deactivating;
-            if up && !gone && !stops && !seen(other).excused {
+            let excused = seen(other).excused || self.is_upheld(other);
+            if up && !gone && !stops && !excused {
                 found.push(format!("conflict: {unit} started while {other} is up"));
             }
         }

@@ -99,6 +99,8 @@ struct Seen {
     excused: bool,
     /// A stop that should have followed was refused, and that was said.
     stop_refused: bool,
+    /// So was a start.
+    start_refused: bool,
     /// Since when it is left alone because others' ends started it too often; that is said once.
     left_alone: Option<Micros>,
     /// Starts in the interval of its limit.
@@ -111,6 +113,8 @@ struct SeenJob {
     unit: UnitName,
     verb: JobVerb,
     ignore_order: bool,
+    /// The one it came with, or that changed it last.
+    transaction: u32,
     /// When it was queued, by the count of effects.
     queued: u64,
     /// The portion of effects in which it was queued or changed.
@@ -165,6 +169,8 @@ pub struct Watch {
     /// The portion's records are through.
     past_records: bool,
     last_seq: u64,
+    /// The latest time seen.
+    latest: Micros,
     /// The sequence each invocation was started under.
     starts: BTreeMap<u128, u64>,
     shutting_down: bool,
@@ -250,6 +256,7 @@ impl Watch {
         }
         self.portion += 1;
         self.past_records = false;
+        self.latest = self.latest.max(sight.now);
         match input {
             Input::Enqueue { unit, mode, .. } => {
                 self.step.asked = self.asked.take();
@@ -318,6 +325,7 @@ impl Watch {
             unit: record.unit.clone(),
             verb: record.verb,
             ignore_order: record.ignore_order,
+            transaction: record.transaction,
             queued: self.count,
             portion: self.portion,
             restarted: record.verb == JobVerb::Restart,

@@ -10,14 +10,24 @@ use engine::Engine;
 use engine::api::{Effect, Input};
 use std::collections::{BTreeMap, BTreeSet};
 use units::name::UnitName;
-use units::spec::UnitSpec;
+use units::spec::{DepKind, UnitSpec};
 
 impl Watch {
     /// Restores an engine beside the real one and compares.
     pub fn shadow(&mut self, sight: &Sight<'_>, missing: &BTreeSet<String>) {
-        // A stop that was refused would be tried again, and what stood against it may be gone; and
-        // a type without a helper would have to be told of again.
-        if !missing.is_empty() || self.units.values().any(|seen| seen.stop_refused) {
+        // A stop that was refused would be tried again, and what stood against it may be gone; so would
+        // the start of what is upheld, or left alone for a while; and a type without a helper would have
+        // to be told of again.
+        let left_alone = self
+            .units
+            .keys()
+            .any(|unit| self.is_left_alone(sight, unit));
+        let upheld = |unit: &UnitName| self.graph.to(unit, DepKind::Upholds).next().is_some();
+        let refused = self
+            .units
+            .iter()
+            .any(|(unit, seen)| seen.stop_refused || seen.start_refused && upheld(unit));
+        if !missing.is_empty() || refused || left_alone {
             return;
         }
         let mut shadow = new_engine(u32::MAX);

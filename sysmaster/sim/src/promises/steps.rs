@@ -1,12 +1,13 @@
 //! What is looked at after each step of the engine.
 
+use super::graph::Graph;
 use super::{Sight, Watch, is_alone};
 use engine::api::{Observed, UnitId};
 use engine::{JobView, Phase};
 use std::collections::BTreeSet;
 use units::name::UnitName;
 use units::spec::DepKind;
-use units::state::{ActiveState, JobVerb};
+use units::state::{ActiveState, JobVerb, Micros};
 use units::wire::helper::Verb;
 
 /// Who goes down or is restarted with a unit, by what it says.
@@ -17,13 +18,29 @@ const GO_ALONG: [DepKind; 4] = [
     DepKind::PartOf,
 ];
 
+/// What a start pulls in.
+const PULLED_IN: [DepKind; 4] = [
+    DepKind::Requires,
+    DepKind::BindsTo,
+    DepKind::Wants,
+    DepKind::Upholds,
+];
+
 impl Watch {
     /// A step is over, and all its effects are carried out.
     pub fn after(&mut self, sight: &Sight<'_>) {
-        if self.step.gentle {
+        if self.step.gentle || self.step.started.iter().any(|unit| self.is_upheld(unit)) {
             for unit in std::mem::take(&mut self.step.started) {
                 self.excuse(&unit);
             }
+        }
+        let started = self.step.started.iter();
+        let excused: Vec<UnitName> = started
+            .filter(|unit| self.is_against_itself(unit))
+            .cloned()
+            .collect();
+        for unit in excused {
+            self.excuse(&unit);
         }
         let mut found = Vec::new();
         self.check_answer(sight, &mut found);
@@ -33,6 +50,49 @@ impl Watch {
         self.check_jobs(sight, &mut found);
         self.check_store(sight, &mut found);
         self.broken.append(&mut found);
+    }
+
+    /// Whether a unit is kept up by another one: that asks in mode fail.
+    pub(super) fn is_upheld(&self, unit: &UnitName) -> bool {
+        let mut by = self.graph.to(unit, DepKind::Upholds);
+        by.any(|other| !self.active(other).is_down())
+    }
+
+    /// Of a unit that is started and the one that conflicts with it: whether the stop of the latter
+    /// would go on to something that is wanted up as well. Then it is left out: the stop is for the
+    /// sake of who is not asked for.
+    fn is_against_itself(&self, unit: &UnitName) -> bool {
+        let stopped = self.closure(self.graph.to(unit, DepKind::Conflicts), |graph, unit| {
+            let along = GO_ALONG.into_iter().flat_map(|kind| graph.to(unit, kind));
+            along
+                .chain(graph.of(unit, DepKind::PropagatesStopTo))
+                .collect()
+        });
+        if stopped.is_empty() {
+            return false;
+        }
+        let asked = self.step.asked.as_ref().map(|(_, unit, _)| unit);
+        let started = self.closure(self.step.started.iter().chain(asked), |graph, unit| {
+            let kinds = PULLED_IN.into_iter();
+            kinds.flat_map(|kind| graph.of(unit, kind)).collect()
+        });
+        !stopped.is_disjoint(&started)
+    }
+
+    /// All units that are reached from these.
+    fn closure<'a>(
+        &'a self,
+        from: impl Iterator<Item = &'a UnitName>,
+        next: impl Fn(&'a Graph, &'a UnitName) -> Vec<&'a UnitName>,
+    ) -> BTreeSet<&'a UnitName> {
+        let mut open: Vec<&UnitName> = from.collect();
+        let mut all = BTreeSet::new();
+        while let Some(unit) = open.pop() {
+            if all.insert(unit) {
+                open.extend(next(&self.graph, unit));
+            }
+        }
+        all
     }
 
     fn check_answer(&self, sight: &Sight<'_>, found: &mut Vec<String>) {
@@ -152,7 +212,7 @@ impl Watch {
     }
 
     /// Whether a unit was started too often by others' ends within the last ten seconds.
-    fn is_left_alone(&self, sight: &Sight<'_>, unit: &UnitName) -> bool {
+    pub(super) fn is_left_alone(&self, sight: &Sight<'_>, unit: &UnitName) -> bool {
         let since = self.units.get(unit).and_then(|seen| seen.left_alone);
         since.is_some_and(|since| sight.now.saturating_sub(since) < 10_000_000)
     }
@@ -190,13 +250,14 @@ impl Watch {
         let jobs = sight.engine.jobs().filter_map(|job| job.deadline);
         let next = restarts.chain(jobs).min();
         let have = sight.engine.next_deadline();
-        // Units that were started too often of late are looked at when that is over.
-        let looks = self
-            .units
-            .values()
-            .any(|unit| unit.limit.1 != 0 || unit.left_alone.is_some());
-        let first = have.is_some_and(|have| next.is_none_or(|next| have <= next));
-        if next != have && !(looks && first) {
+        // A unit is looked at again when its start limit, or what others may start of it, counts anew.
+        let looks = |have: Micros| {
+            let span = have.saturating_sub(self.latest);
+            let limits = sight.loaded.values().map(|spec| spec.start_limit.interval);
+            span <= limits.max().unwrap_or_default().max(10_000_000)
+        };
+        let first = have.filter(|have| next.is_none_or(|next| *have <= next));
+        if next != have && !first.is_some_and(looks) {
             found.push(format!("deadline: next is {have:?}, not {next:?}"));
         }
         for job in sight.engine.jobs() {
