@@ -65,6 +65,17 @@ qemu-test: rootfs ## boot tests of ARCH in QEMU; SCENARIO= for some of them
 corpus: ## verify the unit files of 400 Debian packages, beside systemd-analyze (fetches 110 MB once)
 	@qemu-tests/corpus/run
 
+# Fast code and panics that are caught: a profile of its own, see Cargo.toml.
+SIM   := cargo run --quiet --profile sim -p sim
+SEEDS ?= 1000
+SEED  ?= 1
+
+sim: ## random worlds for the engine; SEEDS=n [SEED=first], or CASE=file to play one again
+	@$(SIM) -- $(if $(CASE),$(CASE),--seeds $(SEEDS) --seed $(SEED))
+
+sim-mutants: ## faults planted in the engine, and in how many seeds the simulator finds each
+	@$(SIM) --features mutants -- --mutants
+
 lint: ## formatting, clippy, licences
 	cargo fmt --all -- --check
 	cargo clippy --workspace --exclude init --all-targets -- -D warnings
@@ -83,5 +94,5 @@ bench: dist/x86_64/.built target/image/x86_64.cpio ## boot, restart, recovery an
 clean: ## remove what was built (not the fetched packages)
 	rm -rf target dist
 
-.PHONY: help corpus setup build dist rootfs run test test-all qemu-test lint size bench clean
+.PHONY: help corpus setup build dist rootfs run test test-all qemu-test lint size bench clean sim sim-mutants
 .DELETE_ON_ERROR:

@@ -322,6 +322,7 @@ mod tests {
             seq: 0,
             was: None,
             cause: Default::default(),
+            deadline: None,
         })
     }
 

@@ -252,6 +252,8 @@ pub struct UnitRecord {
     pub times: Times,
     /// Its last job.
     pub past: Option<PastRecord>,
+    /// Whether it can reload, as its helper last said.
+    pub can_reload: bool,
 }
 
 /// All of a job that must outlive the manager.
@@ -280,6 +282,8 @@ pub struct JobRecord {
     pub was: Option<(JobVerb, u32)>,
     /// Why it came to be.
     pub cause: CauseRecord,
+    /// When it will be given up; 0: never. `None`: by a version that did not record it.
+    pub deadline: Option<Micros>,
 }
 
 /// A [`JobCause`]: its number, and the unit it speaks of.

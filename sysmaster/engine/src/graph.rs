@@ -49,6 +49,8 @@ pub(crate) struct Arena {
     unsorted: Vec<u32>,
     /// Edges changed between units that may have jobs: their blockers are to be counted again.
     pub recount: bool,
+    /// Units of which another one declares less than it did: it may have been what needed them.
+    pub lost: Vec<u32>,
     /// What a number that was never given out leads to. It has no edges and never changes.
     nobody: Unit,
 }
@@ -64,6 +66,7 @@ impl Arena {
             kinds: Vec::new(),
             unsorted: Vec::new(),
             recount: false,
+            lost: Vec::new(),
             nobody: Unit::new(0),
         }
     }
@@ -297,6 +300,7 @@ impl Arena {
         {
             self.drop_side(id, *rel, *to, OURS);
             self.drop_side(*to, rel.inverse(), id, THEIRS);
+            self.lost.push(*to);
         }
         for (rel, to) in wanted
             .into_iter()

@@ -19,6 +19,7 @@
 //! order of starts holds for it.
 
 use crate::api::{CauseRecord, JobCause, JobId, JobRecord};
+use crate::mutants::mutant;
 use units::name::UnitName;
 use units::state::{ActiveState, JobVerb, Micros};
 
@@ -82,6 +83,7 @@ impl Job {
             seq: self.seq,
             was: self.was,
             cause,
+            deadline: Some(self.deadline.unwrap_or(0)),
         }
     }
 }
@@ -91,6 +93,7 @@ pub(crate) fn merge(a: JobVerb, b: JobVerb) -> Option<JobVerb> {
     use JobVerb::{Reload, ReloadOrStart, Restart, Start, Stop, VerifyActive};
     Some(match (a, b) {
         (a, b) if a == b => a,
+        (Stop, Start) if mutant!(8) => Start,
         (Stop, _) | (_, Stop) => return None,
         (Restart, _) | (_, Restart) => Restart,
         (ReloadOrStart, _) | (_, ReloadOrStart) => ReloadOrStart,
@@ -151,6 +154,8 @@ pub(crate) enum First {
 pub(crate) fn order(former: (JobVerb, bool), latter: (JobVerb, bool)) -> First {
     if former.1 || latter.1 {
         First::Neither
+    } else if mutant!(3) && goes_down(former.0) && goes_down(latter.0) {
+        First::Former
     } else if goes_down(latter.0) {
         First::Latter
     } else {

@@ -83,6 +83,10 @@ mod graph;
 mod history;
 mod job;
 mod look;
+#[cfg(feature = "mutants")]
+pub mod mutants;
+#[cfg(not(feature = "mutants"))]
+mod mutants;
 mod node;
 mod record;
 mod rel;
@@ -97,6 +101,7 @@ pub use rel::Rel;
 pub use transaction::{Dropped, Fate, Plan, PlanJob};
 pub use view::{JobView, UnitView};
 
+use crate::mutants::mutant;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -228,7 +233,7 @@ impl Engine {
         self.arena.settle();
         if core::mem::take(&mut self.recovering) {
             self.take_up();
-        } else if core::mem::take(&mut self.arena.recount) {
+        } else if core::mem::take(&mut self.arena.recount) && !mutant!(27) {
             self.recount();
         }
     }
@@ -300,6 +305,7 @@ impl Engine {
         };
         let answer = match self.enqueue(request) {
             Ok(job) => {
+                let manual = manual && !mutant!(7);
                 if manual && verb != JobVerb::Stop && self.arena.get(unit).restarts != 0 {
                     self.arena.at(unit).restarts = 0;
                     self.touch_unit(unit);

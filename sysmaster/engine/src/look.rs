@@ -9,11 +9,11 @@
 //! its way, and is looked at when it has arrived.
 
 use crate::api::{Effect, JobCause, UnitId};
+use crate::mutants::mutant;
 use crate::record::is_blank;
 use crate::rel::{Rel, THEIRS};
 use crate::{Engine, Timer};
 use alloc::string::String;
-use alloc::vec::Vec;
 use units::spec::CollectMode;
 use units::state::{ActiveState, JobMode, JobVerb, Micros};
 
@@ -46,13 +46,15 @@ impl Engine {
 
     /// Has a unit looked at again at this time.
     pub(crate) fn look_at_time(&mut self, unit: u32, at: Micros) {
-        self.deadlines.insert((at, unit, Timer::Look));
+        if at != Micros::MAX {
+            self.deadlines.insert((at, unit, Timer::Look));
+        }
     }
 
     /// A unit may not be up while one it is bound to is down and has no job.
     fn look_at_binding(&mut self, unit: u32) {
         let it = self.arena.get(unit);
-        if it.active != ActiveState::Active || it.has_job() {
+        if it.active != ActiveState::Active || it.has_job() || mutant!(17) {
             return;
         }
         let gone = |other: &u32| {
@@ -103,6 +105,10 @@ impl Engine {
         };
         let upholds = self.arena.ends(unit, Rel::UpheldBy).find(up);
         if let Some(other) = upholds {
+            let until = it.limit_until();
+            if it.limit_hit && until > self.now {
+                return self.look_at_time(unit, until);
+            }
             let cause = JobCause::Unit(UnitId(other), Rel::Upholds);
             self.ask(unit, JobVerb::Start, JobMode::Fail, cause);
         }
@@ -110,6 +116,9 @@ impl Engine {
 
     /// A unit this one is bound to and ordered after, and which is not up.
     pub(crate) fn bound_to_inactive(&self, unit: u32) -> Option<u32> {
+        if mutant!(16) {
+            return None;
+        }
         self.arena
             .ends(unit, Rel::BindsTo)
             .find(|other| !self.active(*other).is_up() && self.arena.has(unit, Rel::After, *other))
@@ -127,10 +136,7 @@ impl Engine {
         }
         let (now, until) = (self.now, it.limit_until());
         if until > now {
-            if until != Micros::MAX {
-                self.look_at_time(unit, until);
-            }
-            return;
+            return self.look_at_time(unit, until);
         }
         if failed {
             self.reset_failed(unit);
@@ -138,18 +144,11 @@ impl Engine {
         if !is_blank(self.arena.get(unit), now) {
             return;
         }
-        let others: Vec<u32> = self
-            .arena
-            .get(unit)
-            .edges
-            .iter()
-            .map(|edge| edge.to)
-            .collect();
         self.arena.unload(unit);
         self.touch_unit(unit);
         self.outbox.push(Effect::Collected { unit: UnitId(unit) });
         // What only this one referred to may go as well.
-        self.look.extend(others);
+        self.look.extend(self.arena.lost.drain(..));
     }
 }
 

@@ -22,6 +22,7 @@
 
 use crate::Engine;
 use crate::api::{Effect, JobId, PastRecord, Record, UnitRecord};
+use crate::mutants::mutant;
 use crate::node::Unit;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -96,7 +97,7 @@ impl Engine {
         self.write_atomics(false, effects);
         effects.reserve(jobs.len() + self.outbox.units.len() + self.outbox.rest.len());
         if self.record != self.stored {
-            jobs.retain(|&unit| !self.write_job(unit, true, effects));
+            jobs.retain(|&unit| mutant!(12) || !self.write_job(unit, true, effects));
             effects.push(Effect::Record(Record::Engine(self.record)));
             self.stored = self.record;
         }
@@ -105,12 +106,18 @@ impl Engine {
             self.write_job(unit, false, effects);
         }
         self.outbox.jobs = jobs;
+        if mutant!(13) {
+            effects.append(&mut self.outbox.rest);
+        }
         let mut units = core::mem::take(&mut self.outbox.units);
         for unit in units.drain(..) {
             self.write_unit(unit, effects);
         }
         self.outbox.units = units;
         effects.append(&mut self.outbox.rest);
+        if mutant!(14) {
+            self.outbox.replaced.clear();
+        }
         effects.extend(
             self.outbox
                 .replaced
@@ -195,5 +202,6 @@ fn unit_record(name: UnitName, unit: &Unit, past: Option<PastRecord>) -> UnitRec
         outcome: unit.outcome,
         times: unit.times(),
         past,
+        can_reload: unit.can_reload,
     }
 }

@@ -14,6 +14,7 @@
 
 use crate::api::{Effect, EngineRecord, JobRecord, Record, UnitId, UnitRecord};
 use crate::job::{self, Job, Phase};
+use crate::mutants::mutant;
 use crate::{Engine, Timer};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -67,8 +68,9 @@ impl Engine {
         unit.limit = record.limit;
         unit.limit_hit = record.limit_hit;
         unit.outcome = record.outcome;
+        unit.can_reload = record.can_reload;
         unit.recorded = true;
-        if let Some(at) = record.restart_at {
+        if let Some(at) = record.restart_at.filter(|_| !mutant!(22)) {
             self.deadlines.insert((at, id, Timer::Restart));
         }
         let past = record.past.map(|past| self.past_of(past));
@@ -78,7 +80,7 @@ impl Engine {
     fn restore_job(&mut self, mut record: JobRecord) {
         let committed = self.record.committed;
         let unit = self.arena.intern(&record.unit);
-        if record.transaction > committed {
+        if record.transaction > committed && !mutant!(23) {
             match record
                 .was
                 .take()
@@ -106,11 +108,18 @@ impl Engine {
         }
         self.drop_older(unit);
         let cause = self.cause_of(&record.cause);
+        // What is verified gets no command: its record alone says how far it was.
+        let phase = if record.running && record.verb == JobVerb::VerifyActive {
+            self.busy += 1;
+            Phase::Running
+        } else {
+            Phase::Waiting
+        };
         let job = Job {
             unit,
             id: record.id,
             verb: record.verb,
-            phase: Phase::Waiting,
+            phase,
             blockers: 0,
             irreversible: record.irreversible,
             ignore_order: record.ignore_order,
@@ -120,7 +129,10 @@ impl Engine {
             seq: record.seq,
             was: None,
             cause,
-            deadline: None,
+            // Not recorded is 0 here until it is taken up.
+            deadline: record
+                .deadline
+                .map_or(Some(0), |at| (at != 0).then_some(at)),
             queued: false,
             fresh: false,
             recorded: true,
@@ -132,6 +144,7 @@ impl Engine {
     /// The job the unit was restored with so far was to be replaced.
     fn drop_older(&mut self, unit: u32) {
         let old = self.arena.take_job(unit);
+        self.busy -= usize::from(old.as_ref().is_some_and(|old| old.phase != Phase::Waiting));
         if let Some((old, name)) = old.zip(self.arena.title(unit).cloned()) {
             let cause = self.cause_record(old.cause);
             self.drop_record(&old.record(name, cause), unit, "a later job replaces it");
@@ -170,21 +183,29 @@ impl Engine {
             let Some(job) = self.arena.job(unit) else {
                 continue;
             };
-            let (given, since) = (job.seq != 0 && job.seq == it.seq, job.since);
+            let given = job.seq != 0 && job.seq == it.seq;
             let timeout = it.settings().job_timeout;
+            let deadline = match job.deadline {
+                Some(0) => timeout.map(|timeout| job.since.saturating_add(timeout)),
+                known => known,
+            };
+            self.deadlines
+                .extend(deadline.map(|at| (at, unit, Timer::Job)));
+            if let Some(job) = self.arena.job_mut(unit) {
+                job.deadline = deadline;
+                job.seq = if given { job.seq } else { 0 };
+            }
             if given {
                 self.set_phase(unit, Phase::Running);
-            } else if let Some(job) = self.arena.job_mut(unit) {
-                job.seq = 0;
-            }
-            if let Some(timeout) = timeout {
-                self.set_job_deadline(unit, since.saturating_add(timeout));
             }
         }
         self.recount();
         for &unit in &units {
-            let hint = self.known_outcome(unit);
-            self.settle_job(unit, hint);
+            let phase = self.arena.job(unit).map(|job| job.phase);
+            if phase == Some(Phase::Running) {
+                let hint = self.known_outcome(unit);
+                self.settle_job(unit, hint);
+            }
             self.look.push_back(unit);
         }
         for unit in 0..self.arena.len() {
@@ -195,9 +216,7 @@ impl Engine {
     /// What became of the command the unit's job was given under, if that is recorded.
     fn known_outcome(&self, unit: u32) -> Option<(Verb, Outcome)> {
         let it = self.arena.get(unit);
-        let job = self.arena.job(unit);
-        let job = job.filter(|job| job.phase == Phase::Running)?;
-        let verb = match job.verb {
+        let verb = match self.arena.job(unit)?.verb {
             JobVerb::Start => Verb::Start,
             JobVerb::Stop | JobVerb::Restart => Verb::Stop,
             JobVerb::Reload => Verb::Reload,

@@ -17,6 +17,7 @@ use crate::api::{Cause, Effect, UnitId, Verdict};
 use crate::graph::NONE;
 use crate::history::Past;
 use crate::job::{self, First, Job, Phase};
+use crate::mutants::mutant;
 use crate::rel::Rel;
 use crate::unit::Doom;
 use crate::{Backing, Engine, Entropy, Timer};
@@ -79,12 +80,10 @@ impl Engine {
                 First::Latter => former,
                 First::Neither => continue,
             };
-            if let Some(job) = self.arena.job_mut(waits) {
-                job.blockers = if add {
-                    job.blockers + 1
-                } else {
-                    job.blockers.saturating_sub(1)
-                };
+            if add {
+                self.add_blocker(waits);
+            } else if let Some(job) = self.arena.job_mut(waits) {
+                job.blockers = job.blockers.saturating_sub(1);
                 if job.blockers == 0 && waits != unit {
                     self.push_run(waits);
                 }
@@ -125,8 +124,16 @@ impl Engine {
             First::Latter => former,
             First::Neither => return,
         };
-        if let Some(job) = self.arena.job_mut(waits) {
-            job.blockers += 1;
+        self.add_blocker(waits);
+    }
+
+    /// One more job goes before this unit's. If that was held, it waits for its turn first.
+    fn add_blocker(&mut self, unit: u32) {
+        if let Some(job) = self.arena.job_mut(unit) {
+            job.blockers += 1 + u32::from(mutant!(9));
+            if job.phase == Phase::Held {
+                self.set_phase(unit, Phase::Waiting);
+            }
         }
     }
 
@@ -209,7 +216,10 @@ impl Engine {
     fn run_verify(&mut self, unit: u32) {
         match self.active(unit) {
             state if state.is_up() => self.end(unit, JobResult::Done),
-            ActiveState::Activating => self.set_phase(unit, Phase::Running),
+            ActiveState::Activating => {
+                self.set_phase(unit, Phase::Running);
+                self.limit_running(unit);
+            }
             _ => {
                 let text = [self.arena.name(unit), " is not active"].concat();
                 self.end_job(unit, JobResult::Failed, text, true);
@@ -279,7 +289,8 @@ impl Engine {
         job.seq = 0;
         match verdict {
             Verdict::Go => {
-                self.set_phase(unit, Phase::Held);
+                // If a job that goes first came meanwhile, it waits for that one.
+                self.set_phase(unit, Phase::Waiting);
                 self.run(unit, entropy);
             }
             Verdict::Skip => {
@@ -363,7 +374,13 @@ impl Engine {
         }
         self.set_phase(unit, Phase::Running);
         self.touch_job(unit);
-        let Some(limit) = self.arena.get(unit).settings().job_running_timeout else {
+        self.limit_running(unit);
+    }
+
+    /// `JobRunningTimeoutSec=` counts from now.
+    fn limit_running(&mut self, unit: u32) {
+        let limit = self.arena.get(unit).settings().job_running_timeout;
+        let Some(limit) = limit.filter(|_| !mutant!(5)) else {
             return;
         };
         self.set_job_deadline(unit, self.now.saturating_add(limit));
@@ -427,11 +444,13 @@ impl Engine {
 
     fn note_end(&mut self, unit: u32, verb: JobVerb, result: JobResult) {
         let starts = matches!(verb, JobVerb::Start | JobVerb::VerifyActive);
-        if !result.is_success() && starts {
+        if !result.is_success() && starts && !mutant!(10) {
             self.doomed.push_back((unit, Doom::Start));
         } else if !result.is_success() && verb == JobVerb::Stop {
             self.doomed.push_back((unit, Doom::Stop));
-        } else if matches!(verb, JobVerb::Start | JobVerb::Reload) && !self.active(unit).is_up() {
+        } else if matches!(verb, JobVerb::Start | JobVerb::Reload | JobVerb::Restart)
+            && !self.active(unit).is_up()
+        {
             self.doomed.push_back((unit, Doom::NotUp));
         }
         if matches!(result, JobResult::Timeout | JobResult::Dependency) {
@@ -456,6 +475,9 @@ impl Engine {
     pub(crate) fn job_timed_out(&mut self, unit: u32) {
         if let Some(job) = self.arena.job_mut(unit) {
             job.deadline = None;
+            if mutant!(21) {
+                return;
+            }
             let verb = job.verb.as_str();
             let text = [
                 "the ",
@@ -527,7 +549,9 @@ impl Engine {
         it.pending = Some(verb);
         it.outcome = Outcome::None;
         let invocation = it.invocation;
-        self.touch_unit(unit);
+        if !mutant!(6) {
+            self.touch_unit(unit);
+        }
         self.outbox.push(Effect::Command {
             unit: UnitId(unit),
             invocation,

@@ -21,6 +21,7 @@
 use crate::api::{Backing, Cause, Effect, JobCause, Observed, UnitId};
 use crate::graph::NONE;
 use crate::job::Phase;
+use crate::mutants::mutant;
 use crate::rel::Rel;
 use crate::transaction::Request;
 use crate::{Engine, Timer};
@@ -55,6 +56,7 @@ impl Engine {
         if self.active(unit) == ActiveState::Active {
             self.look.push_back(unit);
         }
+        self.look.extend(self.arena.lost.drain(..));
         for name in busy {
             let text = [
                 name.as_str(),
@@ -78,7 +80,7 @@ impl Engine {
         it.heard = seen.seq;
         it.can_reload = seen.can_reload;
         let pending = it.pending;
-        if pending.is_some() && seen.seq < it.seq {
+        if pending.is_some() && seen.seq < it.seq && !mutant!(24) {
             return;
         }
         let down = seen.active.is_down();
@@ -128,6 +130,7 @@ impl Engine {
     }
 
     fn restart_in(&mut self, unit: u32, delay: u64) {
+        let delay = if mutant!(11) { 0 } else { delay };
         let at = self.now.saturating_add(delay);
         self.arena.at(unit).restart_at = Some(at);
         self.deadlines.insert((at, unit, Timer::Restart));
@@ -138,6 +141,8 @@ impl Engine {
         if let Some(at) = self.arena.at(unit).restart_at.take() {
             self.deadlines.remove(&(at, unit, Timer::Restart));
             self.touch_unit(unit);
+            // What it needed while it was to come back may be unneeded now.
+            self.look.push_back(unit);
         }
     }
 
@@ -172,7 +177,7 @@ impl Engine {
         let allowed = interval == 0 || burst == 0;
         if allowed || count == 0 || now.saturating_sub(begun) >= interval {
             it.limit = (now, 1);
-        } else if count < burst {
+        } else if count < burst + u32::from(mutant!(18)) {
             it.limit.1 += 1;
         } else {
             it.limit_hit = true;
@@ -277,7 +282,7 @@ impl Engine {
             self.stop_all(unit, Rel::BoundBy);
             self.stop_all(unit, Rel::PropagatesStopTo);
         }
-        if to == ActiveState::Failed {
+        if to == ActiveState::Failed && !mutant!(25) {
             self.want_all(unit, Rel::OnFailure);
             let action = self.arena.get(unit).settings().failure_action;
             self.act(unit, action, Cause::Failed);
@@ -402,8 +407,13 @@ impl Engine {
         for rel in rels {
             for at in self.arena.range(unit, *rel) {
                 let other = self.arena.end(unit, at);
-                let verb = self.arena.job(other).map(|job| job.verb);
-                if matches!(verb, Some(JobVerb::Start | JobVerb::VerifyActive)) {
+                let waits = match self.arena.job(other).map(|job| job.verb) {
+                    Some(JobVerb::Start | JobVerb::VerifyActive) => true,
+                    // There is nothing to stop: it is a start whose turn has not come.
+                    Some(JobVerb::Restart) => self.arena.get(other).at_rest(),
+                    _ => false,
+                };
+                if waits {
                     let text = [self.arena.name(unit), why].concat();
                     self.end_job(other, JobResult::Dependency, text, true);
                     self.blame(other, unit);
@@ -431,7 +441,8 @@ impl Engine {
             let here = known.binary_search(&unit).is_ok();
             match it.pending {
                 Some(verb) if it.heard < it.seq => {
-                    let (invocation, seq) = (it.invocation, it.seq);
+                    let invocation = it.invocation;
+                    let seq = it.seq + u64::from(mutant!(15));
                     let unit = UnitId(unit);
                     self.outbox.push(Effect::Command {
                         unit,

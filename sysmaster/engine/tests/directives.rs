@@ -141,6 +141,8 @@ fn upholds_tries_again_later_when_it_was_too_often() {
     w.start("a");
     let starts = |w: &World| w.trace.iter().filter(|line| *line == "start b").count();
     assert_eq!(starts(&w), 5, "the start limit");
+    let ended = w.trace.iter().filter(|line| *line == "start of b: failed");
+    assert_eq!(ended.count(), 6, "and the one that found out");
     w.take();
     w.does("b").start = Does::Works;
     w.wait(30_000_000);

@@ -70,8 +70,11 @@ fn image(bytes: &[u8]) -> platform::memory::Memory {
     memory
 }
 
-/// A store of this layout with one record of each kind.
-fn sample() -> Persist {
+/// The present layout. Layout 2 appends to jobs their deadline, and to units whether they can reload.
+const LAYOUT: u32 = 2;
+
+/// A store with one record of each kind, and nothing in the fields that this layout did not have.
+fn sample(layout: u32) -> Persist {
     use engine::api::{EngineRecord, JobId, JobRecord, Record, UnitRecord};
     let mut persist = Persist::create(Path::new("/tmp")).unwrap();
     let unit = UnitRecord {
@@ -91,6 +94,7 @@ fn sample() -> Persist {
             ..Default::default()
         },
         past: None,
+        can_reload: layout > 1,
     };
     persist.record(&Record::Unit(unit)).unwrap();
     persist
@@ -106,6 +110,7 @@ fn sample() -> Persist {
             seq: 12,
             was: Some((JobVerb::Start, 1)),
             cause: Default::default(),
+            deadline: (layout > 1).then_some(13),
         }))
         .unwrap();
     persist
@@ -142,9 +147,9 @@ fn sample() -> Persist {
 /// the layout and takes a new version.
 #[test]
 fn the_stores_of_every_released_layout_are_read() {
-    let path = images().join("state-1.bin");
+    let path = |layout| images().join(format!("state-{layout}.bin"));
     if std::env::var_os("GOLDEN").is_some() {
-        let persist = sample();
+        let persist = sample(LAYOUT);
         let memory = platform::memory::Memory::from_fd(persist.duplicate().unwrap()).unwrap();
         let words = memory.words().iter();
         let load = |w: &std::sync::atomic::AtomicU32| w.load(std::sync::atomic::Ordering::Relaxed);
@@ -155,24 +160,25 @@ fn the_stores_of_every_released_layout_are_read() {
             .map_or(0, |last| last + 1);
         bytes.truncate(used);
         std::fs::create_dir_all(images()).unwrap();
-        std::fs::write(&path, bytes).unwrap();
+        std::fs::write(path(LAYOUT), bytes).unwrap();
     }
-    let found = Persist::open(image(&std::fs::read(path).unwrap()))
-        .unwrap()
-        .recover();
-    let now = sample().recover();
-    assert_eq!((found.unreadable, found.foreign), (0, 0));
-    assert_eq!(found.records, now.records);
-    assert_eq!(found.helpers, now.helpers);
-    assert_eq!(found.boot, now.boot);
-    assert_eq!(found.offers, now.offers);
-    assert_eq!(found.crashes.quarantine, now.crashes.quarantine);
+    for layout in 1..=LAYOUT {
+        let bytes = std::fs::read(path(layout)).unwrap();
+        let found = Persist::open(image(&bytes)).unwrap().recover();
+        let now = sample(layout).recover();
+        assert_eq!((found.unreadable, found.foreign), (0, 0));
+        assert_eq!(found.records, now.records);
+        assert_eq!(found.helpers, now.helpers);
+        assert_eq!(found.boot, now.boot);
+        assert_eq!(found.offers, now.offers);
+        assert_eq!(found.crashes.quarantine, now.crashes.quarantine);
+    }
 }
 
 /// A record of a version to come is passed over, told as such, and still there for who wrote it.
 #[test]
 fn records_of_another_version_are_kept() {
-    let mut persist = sample();
+    let mut persist = sample(LAYOUT);
     persist.put_foreign();
     let memory = platform::memory::Memory::from_fd(persist.duplicate().unwrap()).unwrap();
     let mut again = Persist::open(memory).unwrap();

@@ -11,6 +11,7 @@ use super::{Dropped, Pull, Transaction, TxJob};
 use crate::Engine;
 use crate::graph::NONE;
 use crate::job;
+use crate::mutants::mutant;
 use crate::rel::Rel;
 use units::spec::LoadState;
 use units::state::{JobMode, JobVerb};
@@ -118,6 +119,8 @@ impl Engine {
         while let Some(&edge) = self.arena.get(unit).edges.get(next) {
             next += 1;
             let (verb, matters) = match edge.rel {
+                Rel::BindsTo if mutant!(1) => continue,
+                Rel::Conflicts if mutant!(2) => continue,
                 Rel::Requires | Rel::BindsTo => (JobVerb::Start, true),
                 Rel::Wants | Rel::Upholds => (JobVerb::Start, false),
                 Rel::Requisite => (JobVerb::VerifyActive, true),
@@ -133,6 +136,9 @@ impl Engine {
     /// Adds a job for each unit in this relation to `unit`.
     fn spread(&mut self, tx: &mut Transaction, cause: u32, unit: u32, verb: JobVerb, pull: Pull) {
         let Some(rel) = pull.rel else { return };
+        if rel == Rel::ConsistsOf && mutant!(19) || rel == Rel::PropagatesReloadTo && mutant!(26) {
+            return;
+        }
         for at in self.arena.range(unit, rel) {
             let to = self.arena.end(unit, at);
             let Some(verb) = job::collapse(verb, self.arena.get(to).active) else {

@@ -35,6 +35,7 @@ use crate::Engine;
 use crate::api::{Backing, JobCause, Rejection, Ticket};
 use crate::graph::NONE;
 use crate::job::{self, Job};
+use crate::mutants::mutant;
 use crate::rel::Rel;
 use alloc::vec::Vec;
 use units::spec::LoadState;
@@ -354,6 +355,7 @@ impl Engine {
             };
         }
         if self.record.shutting_down
+            && !mutant!(20)
             && verb != JobVerb::Stop
             && request.mode != JobMode::ReplaceIrreversibly
         {

@@ -1,0 +1,337 @@
+//! What must hold, and the one that watches.
+//!
+//! [`Watch`] sees every effect before it is carried out and keeps its own account of jobs and states
+//! from them; of the engine it asks only what people can ask ([`engine::UnitView`]). What it checks,
+//! and where:
+//!
+//! * at each effect ([`effects`]): commands against the declared order, conflicts, `BindsTo=`,
+//!   `Requisite=`, `Requires=`, the start limit; a record before each effect; no command twice;
+//! * after each step ([`steps`]): what must have been pulled in was, what failed was followed, restarts
+//!   and deadlines stand as they should, every job waits for something, nothing was changed by a
+//!   transaction that was refused, the store holds the jobs and no others;
+//! * when nothing moves ([`rest`]): helpers and engine agree, no conflict is satisfied by both, nothing
+//!   is up whose `BindsTo=` is not, every job has an end to come;
+//! * there, too ([`shadow`]): an engine restored from the store is this engine.
+//!
+//! A promise that is broken is a line that begins with the promise's name (`order: …`), by which a
+//! failing case is known to be still the same one while it is made smaller. Where people or unit files
+//! asked for an exception (`ignore-dependencies`, a job canceled by hand, a dependency added while its
+//! unit was up), the units concerned are *excused* until they are down again.
+//!
+//! Promises of transactions that are undone when they fail belong to [`steps`], beside those of
+//! transactions that are refused.
+
+mod effects;
+mod graph;
+mod rest;
+mod shadow;
+mod steps;
+
+use engine::api::{EngineRecord, Input, JobRecord, Record, UnitRecord};
+use engine::{Engine, UnitView};
+use graph::Graph;
+use std::collections::{BTreeMap, BTreeSet};
+use units::name::UnitName;
+use units::spec::{DepKind, UnitSpec};
+use units::state::{ActiveState, JobMode, JobResult, JobVerb, Micros};
+
+use crate::world::Store;
+
+/// What a promise is judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    /// The manager's engine.
+    pub engine: &'a Engine,
+    /// Number of the manager.
+    pub epoch: u32,
+    /// What is stored.
+    pub store: &'a Store,
+    /// The units it has loaded.
+    pub loaded: &'a BTreeMap<UnitName, UnitSpec>,
+    /// The time.
+    pub now: Micros,
+}
+
+impl<'a> Sight<'a> {
+    fn unit(&self, unit: &UnitName) -> Option<UnitView<'a>> {
+        self.engine.find(unit)
+    }
+
+    fn unit_record(&self, unit: &UnitName) -> Option<&'a UnitRecord> {
+        match self.store.get(&(0, unit.to_string())) {
+            Some(Record::Unit(record)) => Some(record),
+            _ => None,
+        }
+    }
+
+    fn job_record(&self, job: u32) -> Option<&'a JobRecord> {
+        match self.store.get(&(1, job.to_string())) {
+            Some(Record::Job(record)) => Some(record),
+            _ => None,
+        }
+    }
+
+    fn engine_record(&self) -> EngineRecord {
+        match self.store.get(&(2, String::new())) {
+            Some(Record::Engine(record)) => *record,
+            _ => EngineRecord::default(),
+        }
+    }
+}
+
+/// Whether a job in this mode comes without what its unit needs.
+fn is_alone(mode: JobMode) -> bool {
+    matches!(
+        mode,
+        JobMode::IgnoreDependencies | JobMode::IgnoreRequirements
+    )
+}
+
+/// A unit, as its effects tell.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    active: ActiveState,
+    /// When it was last up, by the count of effects; 0 if never.
+    was_up: u64,
+    /// When its last job ended, whether that was a start, and how.
+    ended: Option<(u64, JobVerb, JobResult)>,
+    /// Nothing is expected of its relations to others until it is down again.
+    excused: bool,
+    /// A stop that should have followed was refused, and that was said.
+    stop_refused: bool,
+    /// So was a start.
+    start_refused: bool,
+    /// Since when it is left alone because others' ends started it too often; that is said once.
+    left_alone: Option<Micros>,
+    /// Starts in the interval of its limit.
+    limit: (Micros, u32),
+}
+
+/// A job, as its records tell.
+#[derive(Clone, Debug)]
+struct SeenJob {
+    unit: UnitName,
+    verb: JobVerb,
+    ignore_order: bool,
+    /// The one it came with, or that changed it last.
+    transaction: u32,
+    /// When it was queued, by the count of effects.
+    queued: u64,
+    /// The portion of effects in which it was queued or changed.
+    portion: u64,
+    /// It was a restart before it was a start.
+    restarted: bool,
+    /// The time it has, and the time it has once it runs, when it was queued.
+    timeout: Option<Micros>,
+    running_timeout: Option<Micros>,
+    /// Since when its command is given.
+    running: Option<Micros>,
+}
+
+/// What one step brought about.
+#[derive(Debug, Default)]
+struct Step {
+    /// Jobs that are new.
+    queued: Vec<u32>,
+    ended: BTreeSet<UnitName>,
+    failed: Vec<UnitName>,
+    /// Units of which something was said to people.
+    told: BTreeSet<UnitName>,
+    cycle: bool,
+    rejected: bool,
+    accepted: bool,
+    /// Records, commands, changes, ends of jobs.
+    changes: usize,
+    /// The input cancels a job.
+    cancels: bool,
+    /// Some of it came in mode fail, which rather leaves a conflict than stop what runs.
+    gentle: bool,
+    /// Units that were to be started.
+    started: BTreeSet<UnitName>,
+    /// The request, if that was the input.
+    asked: Option<(JobVerb, UnitName, JobMode)>,
+    /// A unit that was up or on its way and wished to be restarted, and the delay.
+    wish: Option<(UnitName, Micros)>,
+}
+
+/// Keeps the account.
+#[derive(Debug, Default)]
+pub struct Watch {
+    /// What was found.
+    pub broken: Vec<String>,
+    graph: Graph,
+    stale: bool,
+    units: BTreeMap<UnitName, Seen>,
+    jobs: BTreeMap<u32, SeenJob>,
+    /// Effects seen.
+    count: u64,
+    portion: u64,
+    /// The portion's records are through.
+    past_records: bool,
+    last_seq: u64,
+    /// The latest time seen.
+    latest: Micros,
+    /// The sequence each invocation was started under.
+    starts: BTreeMap<u128, u64>,
+    shutting_down: bool,
+    step: Step,
+    asked: Option<(JobVerb, UnitName, JobMode)>,
+}
+
+impl Watch {
+    fn fail(&mut self, text: String) {
+        self.broken.push(text);
+    }
+
+    fn seen(&mut self, unit: &UnitName) -> &mut Seen {
+        if !self.units.contains_key(unit) {
+            self.units.insert(unit.clone(), Seen::default());
+        }
+        self.units.get_mut(unit).unwrap()
+    }
+
+    fn active(&self, unit: &UnitName) -> ActiveState {
+        self.units
+            .get(unit)
+            .map(|seen| seen.active)
+            .unwrap_or_default()
+    }
+
+    fn excused(&self, unit: &UnitName) -> bool {
+        self.units.get(unit).is_some_and(|seen| seen.excused)
+    }
+
+    fn job_of(&self, unit: &UnitName) -> Option<&SeenJob> {
+        self.jobs.values().rev().find(|job| job.unit == *unit)
+    }
+
+    /// The unit's job that does this: it may already have another one, queued with the same effects.
+    fn job_that(&self, unit: &UnitName, verb: JobVerb) -> Option<&SeenJob> {
+        let does = |job: &&SeenJob| {
+            job.verb == verb || verb == JobVerb::Stop && job.verb == JobVerb::Restart
+        };
+        self.jobs
+            .values()
+            .filter(|job| job.unit == *unit)
+            .find(does)
+    }
+
+    /// A file is loaded (again). Dependencies that come and go under units excuse these.
+    pub fn loaded(&mut self, spec: &UnitSpec) {
+        self.stale = true;
+        for kind in DepKind::ALL {
+            let had: BTreeSet<UnitName> = self.graph.of(&spec.id, kind).cloned().collect();
+            let has: BTreeSet<UnitName> = spec.deps_of(kind).cloned().collect();
+            if had == has {
+                continue;
+            }
+            for unit in had.symmetric_difference(&has) {
+                self.excuse(unit);
+            }
+            self.excuse(&spec.id);
+        }
+    }
+
+    fn excuse(&mut self, unit: &UnitName) {
+        let has_job = self.job_of(unit).is_some();
+        let seen = self.seen(unit);
+        if has_job || !seen.active.is_down() {
+            seen.excused = true;
+        }
+    }
+
+    /// A client will ask for this.
+    pub fn asked(&mut self, verb: JobVerb, unit: &UnitName, mode: JobMode) {
+        self.asked = Some((verb, unit.clone(), mode));
+    }
+
+    /// An input is about to be given.
+    pub fn before(&mut self, sight: &Sight<'_>, input: &Input) {
+        self.step = Step::default();
+        if matches!(input, Input::Loaded { .. }) {
+            return;
+        }
+        if std::mem::take(&mut self.stale) {
+            self.graph = Graph::new(sight.loaded.values());
+        }
+        self.portion += 1;
+        self.past_records = false;
+        self.latest = self.latest.max(sight.now);
+        match input {
+            Input::Enqueue { unit, mode, .. } => {
+                self.step.asked = self.asked.take();
+                self.step.gentle = *mode == JobMode::Fail;
+                if is_alone(*mode) {
+                    self.seen(unit).excused = true;
+                }
+            }
+            Input::ShuttingDown => self.shutting_down = true,
+            Input::Cancel { .. } => self.step.cancels = true,
+            Input::ResetFailed { unit } => {
+                if let Some(unit) = sight.engine.unit(*unit) {
+                    self.seen(unit.name).limit = (0, 0);
+                }
+            }
+            Input::Report { unit, observed } => self.note_wish(sight, *unit, observed),
+            Input::HelperMissing { unit_type } => self.note_missing(unit_type),
+            _ => {}
+        }
+    }
+
+    fn note_missing(&mut self, unit_type: &str) {
+        for (_, seen) in self
+            .units
+            .iter_mut()
+            .filter(|(unit, _)| unit.unit_type() == unit_type)
+        {
+            seen.excused = true;
+        }
+    }
+
+    /// A new manager was restored, and has done nothing yet: the account goes on from there.
+    pub fn crashed(&mut self, engine: &Engine, store: &Store) {
+        self.asked = None;
+        self.step = Step::default();
+        self.graph = Graph::default();
+        self.stale = true;
+        for seen in self.units.values_mut() {
+            seen.active = ActiveState::Inactive;
+        }
+        for unit in engine.units() {
+            let active = unit.active;
+            self.seen(unit.name).active = active;
+        }
+        let old = std::mem::take(&mut self.jobs);
+        for job in engine.jobs() {
+            let Some(Record::Job(record)) = store.get(&(1, job.id.0.to_string())) else {
+                self.fail(format!("store: a job without a record: {job:?}"));
+                continue;
+            };
+            let mut record = record.clone();
+            record.verb = job.verb;
+            let mut seen = self.new_job(&record);
+            if let Some(old) = old.get(&job.id.0) {
+                seen.queued = old.queued;
+                (seen.timeout, seen.running_timeout) = (old.timeout, old.running_timeout);
+                seen.running = old.running.filter(|_| record.running);
+                seen.restarted = true;
+            }
+            self.jobs.insert(job.id.0, seen);
+        }
+    }
+
+    fn new_job(&self, record: &JobRecord) -> SeenJob {
+        SeenJob {
+            unit: record.unit.clone(),
+            verb: record.verb,
+            ignore_order: record.ignore_order,
+            transaction: record.transaction,
+            queued: self.count,
+            portion: self.portion,
+            restarted: record.verb == JobVerb::Restart,
+            timeout: None,
+            running_timeout: None,
+            running: None,
+        }
+    }
+}
