@@ -11,13 +11,13 @@ set -l about_units status why show list-dependencies is-active is-failed start s
     reload reload-or-restart try-reload-or-restart isolate critical-chain kill reset-failed plan
 set -l about_files enable disable reenable preset mask unmask is-enabled cat
 set -l alone blame boot-chart preset-all list-units list-jobs crashes list-unit-files is-system-running cancel get-default set-default \
-    verify daemon-reload daemon-reexec default rescue emergency poweroff reboot halt kexec help version
+    verify daemon-reload daemon-reexec upgrade default rescue emergency poweroff reboot halt kexec help version
 
 complete -c sctl -f
 complete -c sctl -n __fish_use_subcommand -a "$about_units $about_files $alone"
 complete -c sctl -n "__fish_seen_subcommand_from $about_units" -a '(__sctl_units)'
 complete -c sctl -n "__fish_seen_subcommand_from $about_files" -a '(__sctl_files)'
-complete -c sctl -n '__fish_seen_subcommand_from verify boot-chart' -F
+complete -c sctl -n '__fish_seen_subcommand_from verify boot-chart upgrade' -F
 complete -c sctl -n '__fish_seen_subcommand_from plan' -a 'start stop restart try-restart reload reload-or-restart try-reload-or-restart isolate'
 complete -c sctl -s a -l all -d 'Also what is usually left out'
 complete -c sctl -l failed -d 'Only units that have failed'
@@ -36,6 +36,8 @@ complete -c sctl -l kill-whom -x -a 'all main control'
 complete -c sctl -l now -d 'Start or stop as well'
 complete -c sctl -l runtime -d 'Until the next boot only'
 complete -c sctl -l preset-mode -x -a 'full enable-only disable-only'
+complete -c sctl -l only -x -a 'sysmaster init helper' -d 'What to upgrade'
+complete -c sctl -l trial -x -d 'Seconds an upgrade has to prove good'
 complete -c sctl -l root -r -d 'Work on the installation below this directory'
 complete -c sctl -s f -l force -d 'Go through with it'
 complete -c sctl -l json -d 'JSON'

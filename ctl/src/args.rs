@@ -70,6 +70,8 @@ pub enum Verb {
     DaemonReload,
     /// Replace the manager.
     Reexec,
+    /// Try another version of ours.
+    Upgrade,
     /// Bring the machine down.
     Shutdown(ShutdownKind),
     /// Check unit files without a manager.
@@ -171,6 +173,7 @@ pub const COMMANDS: &[Command] = &[
     cmd("daemon-reload", Verb::DaemonReload, (0, 0), "", "read the unit files again"),
     cmd("daemon-reexec", Verb::Reexec, (0, 0), "", "replace the manager by the installed one"),
     cmd("reexec", Verb::Reexec, (0, 0), "", ""),
+    cmd("upgrade", Verb::Upgrade, (1, 1), "FILE|DIR", "try another version of ours, install it if it is good"),
     cmd("default", Verb::Enter("default.target"), (0, 0), "", "isolate default.target"),
     cmd("rescue", Verb::Enter("rescue.target"), (0, 0), "", "isolate rescue.target"),
     cmd("emergency", Verb::Enter("emergency.target"), (0, 0), "", "isolate emergency.target"),
@@ -263,6 +266,10 @@ pub struct Options {
     pub edges: Edges,
     /// What `preset-all` may do.
     pub preset_mode: PresetMode,
+    /// What to upgrade: `sysmaster`, `init`, a helper's unit type; empty for everything.
+    pub only: String,
+    /// Seconds an upgrade is on trial.
+    pub trial: Option<u16>,
 }
 
 /// A command line, understood.
@@ -432,6 +439,27 @@ fn option_with_value(
         "kill-whom" | "kill-who" => o.whom = whom(&value(parser)?)?,
         "preset-mode" => o.preset_mode = preset_mode(&value(parser)?)?,
         "job-mode" => o.mode = job_mode(&value(parser)?)?,
+        "only" => {
+            o.only = match value(parser)?.as_str() {
+                "helper" => value(parser)?,
+                known @ ("sysmaster" | "init") => known.to_owned(),
+                other => {
+                    return Err(Fault::usage(format!(
+                        "--only={other}: expected sysmaster, init or helper TYPE"
+                    )));
+                }
+            }
+        }
+        "trial" => {
+            let given = value(parser)?;
+            let seconds = given
+                .parse()
+                .ok()
+                .filter(|seconds| (1..=3600).contains(seconds));
+            o.trial = Some(seconds.ok_or_else(|| {
+                Fault::usage(format!("--trial={given}: expected 1 to 3600 seconds"))
+            })?);
+        }
         "timeout" => {
             let given = value(parser)?;
             o.timeout = Some(given.parse().map_err(|_| {

@@ -291,7 +291,7 @@ impl<'a> Client<'a> {
 
 /// Whether asking twice is the same as asking once. A signal sent twice is two signals.
 fn may_repeat(request: &Request) -> bool {
-    !matches!(request, Request::Kill { .. })
+    !matches!(request, Request::Kill { .. } | Request::Upgrade { .. })
 }
 
 fn link(path: &str) -> io::Result<UnixStream> {

@@ -30,6 +30,8 @@ const OPTIONS: &str = "
      --now             enable, disable, mask: start or stop as well
      --runtime         enable, mask: until the next boot only
      --preset-mode=MODE preset-all: full, enable-only or disable-only
+     --only=WHAT       upgrade: sysmaster, init, or helper TYPE alone
+     --trial=SECONDS   upgrade: how long it has to prove good, 120 unless said
      --root=DIR        work on the installation below DIR
   -f --force           go through with it
      --json            JSON, one value on one line

@@ -384,22 +384,6 @@ pub fn reset_failed(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Faul
     simple(run, &Request::ResetFailed { units })
 }
 
-/// `daemon-reexec`: done when the next manager answers.
-pub fn reexec(run: &mut Run<'_, '_>) -> Result<i32, Fault> {
-    // It may be gone before it has answered; that is what was asked for.
-    run.client.follow(&Request::Reexec, &mut |_| Ok(()))?;
-    let info = run.manager()?;
-    if run.options.json {
-        run.print(&json::manager(&info));
-    } else {
-        run.say(&format!(
-            "manager {} ({}) answers, pid {}",
-            info.version, info.build, info.pid
-        ));
-    }
-    Ok(exit::OK)
-}
-
 /// `poweroff`, `reboot`, `halt`, `kexec`.
 pub fn shutdown(run: &mut Run<'_, '_>, kind: ShutdownKind) -> Result<i32, Fault> {
     let force = run.options.force;

@@ -13,7 +13,7 @@ use crate::verify::{Level, Problem};
 use crate::why::Answer;
 use serde_json::{Map, Value};
 use units::state::{ActiveState, Exit, JobPast, JobResult, JobVerb, Times};
-use units::wire::control::{CrashLine, JobLine, ManagerInfo, UnitDetail, UnitLine};
+use units::wire::control::{CrashLine, JobLine, ManagerInfo, UnitDetail, UnitLine, UpgradeLine};
 
 /// A block of properties, in order.
 pub type Properties = Vec<(&'static str, String)>;
@@ -122,6 +122,16 @@ pub fn done(findings: &[String]) -> String {
     line_of(&object(&mut [
         ("done", true.json()),
         ("findings", findings.json()),
+    ]))
+}
+
+/// How an upgrade stands.
+pub fn upgrade(line: &UpgradeLine) -> String {
+    line_of(&object(&mut [
+        ("upgrade", line.what.json()),
+        ("state", line.state.json()),
+        ("left", line.left.json()),
+        ("why", line.why.json()),
     ]))
 }
 

@@ -29,6 +29,7 @@ mod query;
 mod status;
 mod style;
 mod tree;
+mod upgrade;
 mod verify;
 mod why;
 
@@ -239,7 +240,8 @@ fn dispatch(parsed: &Parsed, screen: &mut Screen<'_>) -> Result<i32, Fault> {
         Verb::Cancel => jobs::cancel(&mut run, words),
         Verb::ResetFailed => jobs::reset_failed(&mut run, words),
         Verb::DaemonReload => jobs::simple(&mut run, &Request::Reload),
-        Verb::Reexec => jobs::reexec(&mut run),
+        Verb::Reexec => upgrade::reexec(&mut run),
+        Verb::Upgrade => upgrade::upgrade(&mut run, words),
         Verb::Shutdown(kind) => jobs::shutdown(&mut run, kind),
         Verb::Status if words.is_empty() => machine::status(&mut run),
         Verb::Status => status::units(&mut run, words),

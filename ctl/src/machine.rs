@@ -63,6 +63,9 @@ pub fn status(run: &mut Run<'_, '_>) -> Result<i32, Fault> {
     Ok(exit::OK)
 }
 
+/// What begins a line on an upgrade among what is in quarantine.
+pub const UPGRADE: &str = "upgrade of ";
+
 fn head(
     run: &Run<'_, '_>,
     info: &ManagerInfo,
@@ -124,7 +127,10 @@ fn head(
         );
     }
     for text in &info.quarantine {
-        fact("quarantine", Paint::Bad, text);
+        match text.strip_prefix(UPGRADE) {
+            Some(text) => fact("upgrade", Paint::Busy, text),
+            None => fact("quarantine", Paint::Bad, text),
+        }
     }
     for text in &info.missing {
         fact("missing", Paint::Busy, text);

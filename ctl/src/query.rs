@@ -216,7 +216,8 @@ pub fn crashes(run: &mut Run<'_, '_>) -> Result<i32, Fault> {
     }
     let heading: &[&str] = &["AGO", "WHO", "HOW", "AT WHAT"];
     let mut text = table(&style, (!run.options.no_legend).then_some(heading), &rows);
-    for line in &info.quarantine {
+    let quarantine = info.quarantine.iter();
+    for line in quarantine.filter(|line| !line.starts_with(crate::machine::UPGRADE)) {
         text.push_str(&["in quarantine: ", line, "\n"].concat());
     }
     run.print(&text);

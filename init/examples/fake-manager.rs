@@ -115,7 +115,7 @@ impl Manager {
             ToManager::Hello(hello) => {
                 self.epoch = hello.epoch;
                 self.tell(&format!(
-                    "hello epoch={} before={:?} kept={} waiting={} discarded={} shutdown={} safe={}",
+                    "hello epoch={} before={:?} kept={} waiting={} discarded={} shutdown={} safe={} trial={}",
                     hello.epoch,
                     hello.before,
                     hello.kept,
@@ -123,6 +123,7 @@ impl Manager {
                     hello.discarded,
                     hello.shutdown.is_some(),
                     hello.flags & init_wire::flags::SAFE_MODE != 0,
+                    hello.flags & init_wire::flags::TRIAL != 0,
                 ));
                 let epoch = hello.epoch;
                 self.send(
@@ -213,6 +214,12 @@ impl Manager {
             "keep" => {
                 let file = memfd(&format!("content {}", words[1]));
                 let label = Label::of(Kind::STATE, "test").at(number(1) as u16);
+                self.send(&FromManager::Keep { label }, &[file.as_raw_fd()]);
+            }
+            // This executable is on trial for so many seconds.
+            "trial" => {
+                let file = std::fs::File::open("/proc/self/exe").unwrap();
+                let label = Label::of(Kind::TRIAL, "test").at(number(1) as u16);
                 self.send(&FromManager::Keep { label }, &[file.as_raw_fd()]);
             }
             "keep-unit" => {

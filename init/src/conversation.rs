@@ -160,6 +160,7 @@ impl Init {
             || self.talk.ping.is_some()
             || self.talk.hung_up
             || self.talk.blocked != Blocked::No
+            || self.facts.trial != 0
             || !sys::all_read(fd)
     }
 
@@ -234,18 +235,20 @@ impl Init {
     }
 
     fn hello(&self, out: &mut Put<'_>) {
-        let safe = if self.ladder.safe_mode() {
-            init_wire::flags::SAFE_MODE
-        } else {
-            0
-        };
+        let mut flags = self.facts.settings.flags;
+        if self.ladder.safe_mode() {
+            flags |= init_wire::flags::SAFE_MODE;
+        }
+        if self.facts.trial != 0 {
+            flags |= init_wire::flags::TRIAL;
+        }
         let left = self.facts.shutdown_at.saturating_sub(sys::now());
         out.u8(number::HELLO);
         let hello = Hello {
             version: VERSION,
             build: BUILD,
             epoch: self.facts.epoch,
-            flags: self.facts.settings.flags | safe,
+            flags,
             before: self.before(),
             shutdown: self.ending().map(|ending| Shutdown {
                 ending,
@@ -467,6 +470,9 @@ impl Init {
         if stray >= 0 {
             self.dispose(stray);
         }
+        if label.kind == Kind::TRIAL && stray != fd {
+            self.begin_trial(label.index);
+        }
         self.answer_label(number, label, why);
     }
 
@@ -480,6 +486,7 @@ impl Init {
             self.dispose(fd);
             count += 1;
         }
+        self.look_at_trial();
         self.answer_number(number::DROPPED, count);
     }
 

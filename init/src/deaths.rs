@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | restart | 1 | none |
 //! | back-off | 2 to 4 | 0.1 s, 0.2 s, 0.5 s |
+//! | previous binary, where an upgrade left one | from 3 on | |
 //! | safe mode | 5 to 9 | 1 s, 2 s, 5 s, 10 s, 10 s |
 //! | rescue | 10, or 4 that were never executed | |
 
@@ -24,6 +25,8 @@ const BURST_MS: u64 = 10_000;
 /// The pause after a burst: slow enough to leave the machine to others, fast enough to be there.
 const BURST_PAUSE_MS: u64 = 500;
 
+/// One less than what cannot be started is given up at: so that the one before has its try.
+const PREVIOUS_AT: u32 = 3;
 const SAFE_MODE_AT: u32 = 5;
 const RESCUE_AT: u32 = 10;
 const RESCUE_UNSTARTED_AT: u32 = 4;
@@ -51,7 +54,7 @@ pub fn classify(status: i32, hand: Hand, said_hello: bool, out_of_memory: bool) 
     let signal = status & 0x7f;
     if signal == 0 {
         return match (status >> 8) & 0xff {
-            0 => Before::Asked,
+            0 if said_hello => Before::Asked,
             _ if said_hello => Before::Fault { status },
             _ => Before::NotStarted { status },
         };
@@ -146,6 +149,12 @@ impl Ladder {
         }
     }
 
+    /// Whether the next manager is to be the version before the installed one.
+    #[must_use]
+    pub fn previous(&self) -> bool {
+        self.faults >= PREVIOUS_AT
+    }
+
     /// Whether the next manager is to start nothing new.
     #[must_use]
     pub fn safe_mode(&self) -> bool {
@@ -176,6 +185,11 @@ mod tests {
     fn whose_fault() {
         let c = |status| classify(status, Hand::None, true, false);
         assert_eq!(c(0), Before::Asked);
+        assert_eq!(
+            classify(0, Hand::None, false, false),
+            Before::NotStarted { status: 0 },
+            "who has not said hello asks for nothing"
+        );
         assert_eq!(c(1 << 8), Before::Fault { status: 256 });
         assert_eq!(c(KILLED), Before::Outsider { status: KILLED });
         assert_eq!(
@@ -234,10 +248,11 @@ mod tests {
         while let Next::Spawn(pause) = ladder.died(fault, 1, 100) {
             pauses.push(pause);
             assert_eq!(ladder.safe_mode(), pauses.len() >= 5);
+            assert_eq!(ladder.previous(), pauses.len() >= 3);
         }
         assert_eq!(pauses, [0, 100, 200, 500, 1000, 2000, 5000, 10_000, 10_000]);
         assert_eq!(ladder.died(fault, 1, HEALTHY_MS), Next::Spawn(0));
-        assert!(!ladder.safe_mode());
+        assert!(!ladder.safe_mode() && !ladder.previous());
     }
 
     #[test]

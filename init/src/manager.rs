@@ -23,12 +23,15 @@ use crate::say::{
 use crate::supervise::Init;
 use crate::switch::Switch;
 use crate::sys::{self, Words, until_nul};
+use crate::text::join;
 use crate::workers::Job;
 use core::ffi::CStr;
-use init_wire::{Before, Ending, MANAGER_FD};
+use init_wire::{Before, Ending, Kind, MANAGER_FD};
 
 /// How long a killed manager may take to be reaped before the next is spawned regardless.
 const FENCE_MS: u64 = 5000;
+/// How long after the end of its time a trial that nobody ended is given up, in seconds.
+const TRIAL_GRACE_S: u32 = 30;
 /// Between two attempts when even the rescue shell cannot be started.
 const RETRY_MS: u64 = 30_000;
 /// The cgroup of init and of the manager.
@@ -88,8 +91,44 @@ impl Init {
         self.manager == Manager::Running && self.facts.manager_pid == pid
     }
 
+    /// The manager's executable that came to be kept is on trial for so many seconds.
+    pub fn begin_trial(&mut self, seconds: u16) {
+        self.facts.trial = (sys::now() / 1000) as u32 + u32::from(seconds) + TRIAL_GRACE_S;
+    }
+
+    /// The trial is over when nothing is kept for it any more.
+    pub fn look_at_trial(&mut self) {
+        if self.kept(Kind::TRIAL).is_none() {
+            self.facts.trial = 0;
+        }
+    }
+
+    fn kept(&self, kind: Kind) -> Option<i32> {
+        self.memories.store.find(|label| label.kind == kind)
+    }
+
+    /// Goes back to the executable from before the trial, if there is one.
+    fn end_trial(&mut self) {
+        while let Some(fd) = self.memories.store.take(&|label| label.kind == Kind::TRIAL) {
+            say::error("what was on trial is given up: going back", &[]);
+            self.dispose(fd);
+        }
+        self.facts.trial = 0;
+    }
+
+    /// When the trial is given up; `u64::MAX`: there is none.
+    fn trial_deadline(&self) -> u64 {
+        match self.facts.trial {
+            0 => NEVER,
+            seconds => u64::from(seconds) * 1000,
+        }
+    }
+
     /// Spawns the next manager.
     fn spawn_manager(&mut self, now: u64) {
+        if self.trial_deadline() <= now {
+            self.end_trial();
+        }
         let spawned = sys::socketpair().and_then(|(ours, theirs)| {
             let forked = if self.container {
                 sys::fork()
@@ -138,9 +177,19 @@ impl Init {
         // The system needs it more than any service; where that is not allowed it does without.
         let _ = sys::write_file(c"/proc/self/oom_score_adj", b"-900");
         let path = until_nul(&self.facts.settings.manager);
+        let kept = self.kept(Kind::TRIAL).or(self.kept(Kind::PREVIOUS));
         let _ = sys::inherit_as(theirs, MANAGER_FD);
         let words = Words::of(&[c"sysmaster", c"--init-fd", c"3"]);
-        let error = sys::exec(path, &words, &self.environment);
+        let error = match kept {
+            Some(fd) => sys::exec_open(fd, &words, &self.environment),
+            None => {
+                if self.ladder.previous() {
+                    let previous = join(&[path.to_bytes(), b".previous"]);
+                    sys::exec(previous.as_c(), &words, &self.environment);
+                }
+                sys::exec(path, &words, &self.environment)
+            }
+        };
         say::error(
             "cannot execute the manager %: %",
             &[B(path.to_bytes()), E(error)],
@@ -184,6 +233,9 @@ impl Init {
         let cause = classify(status, self.watched.hand, self.managed(), out_of_memory);
         self.facts.before = cause.parts().into();
         announce(cause, self.facts.manager_pid);
+        if !matches!(cause, Before::Asked | Before::Outsider { .. }) {
+            self.end_trial();
+        }
         let lived = now.saturating_sub(self.facts.manager_since);
         let next = self.ladder.died(cause, now, lived);
         let then = match next {
@@ -274,6 +326,9 @@ impl Init {
                 self.facts.before = Before::Hung.parts().into();
                 self.forget_manager(now, Manager::Waiting { at: now });
             }
+            Manager::Running if self.trial_deadline() <= now => {
+                self.kill_manager(Hand::Hung, now);
+            }
             Manager::Running => self.tick_liveness(now),
         }
     }
@@ -352,7 +407,10 @@ impl Init {
         match self.manager {
             Manager::Waiting { at } | Manager::Rescue { at } => at,
             Manager::Running if self.watched.fence != NEVER => self.watched.fence,
-            Manager::Running => self.liveness.deadline().unwrap_or(NEVER),
+            Manager::Running => {
+                let owed = self.liveness.deadline().unwrap_or(NEVER);
+                owed.min(self.trial_deadline())
+            }
         }
     }
 }

@@ -80,8 +80,8 @@ pub struct Facts {
     pub watchdog_ms: u32,
     /// For how long it is still fed in the last step of a reboot.
     pub watchdog_reboot_ms: u32,
-    /// Room for one more number, so that the whole is a multiple of eight bytes everywhere.
-    pub spare: u32,
+    /// When the manager on trial is given up, in seconds since boot; 0: none is.
+    pub trial: u32,
     /// What was found out at boot.
     pub settings: Settings,
 }
@@ -120,7 +120,7 @@ impl Facts {
             ending: 0,
             watchdog_ms: 0,
             watchdog_reboot_ms: 0,
-            spare: 0,
+            trial: 0,
             settings: Settings {
                 flags: 0,
                 reboot: 0,
@@ -225,7 +225,7 @@ mod tests {
             offset_of!(Facts, ending),
             offset_of!(Facts, watchdog_ms),
             offset_of!(Facts, watchdog_reboot_ms),
-            offset_of!(Facts, spare),
+            offset_of!(Facts, trial),
             offset_of!(Facts, settings),
         ];
         let expected = [

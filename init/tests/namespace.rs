@@ -450,6 +450,66 @@ fn reexec_keeps_everything() {
     assert!(hello.contains(expected), "{hello}");
 }
 
+#[test]
+fn a_trial_is_ended_by_its_own_fault_and_no_other() {
+    if !root() {
+        return;
+    }
+    let m = Machine::start(&[]);
+    m.expect("hello epoch=1");
+    m.tell("trial 60");
+    m.expect("kept");
+    let kill = |signal, expected: &str| {
+        m.signal(m.manager_pid(), signal);
+        let hello = m.expect("hello");
+        assert!(hello.contains(expected), "{hello}");
+        hello
+    };
+    let hello = kill(libc::SIGKILL, "epoch=2 before=Outsider");
+    assert!(
+        hello.contains("kept=1") && hello.contains("trial=true"),
+        "{hello}"
+    );
+    let exe = |pid| std::fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    assert_eq!(exe(m.manager_pid()), manager_path());
+    kill(libc::SIGTERM, "trial=true");
+    // It survives init's own replacement.
+    let before = exec_time(m.init);
+    m.tell("reexec");
+    let end = Instant::now() + 20 * SECOND;
+    while exec_time(m.init) == before {
+        assert!(Instant::now() < end, "no new init: {}", m.log());
+        std::thread::yield_now();
+    }
+    kill(libc::SIGSTOP, "trial=true");
+    let hello = kill(libc::SIGABRT, "before=Fault");
+    assert!(
+        hello.contains("kept=0") && hello.contains("trial=false"),
+        "{hello}"
+    );
+}
+
+/// A manager on trial that answers, and does nothing else.
+#[test]
+fn a_trial_nobody_ends_is_given_up() {
+    if !root() {
+        return;
+    }
+    let m = Machine::start(&[]);
+    m.expect("hello epoch=1");
+    m.tell("trial 1");
+    m.expect("kept");
+    let began = Instant::now();
+    m.signal(m.manager_pid(), libc::SIGKILL);
+    assert!(m.expect("hello").contains("trial=true"));
+    let hello = m.expect_within("hello", 60 * SECOND);
+    assert!(
+        hello.contains("before=Hung") && hello.contains("trial=false"),
+        "{hello}"
+    );
+    assert!(began.elapsed() >= 30 * SECOND, "{:?}", began.elapsed());
+}
+
 /// Changes with every execution: where the stack begins.
 fn exec_time(pid: i32) -> String {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/auxv"));

@@ -36,7 +36,14 @@ fn inside(unit_type: &str) -> Option<Box<dyn UnitType>> {
 
 fn named(argument: Option<&OsString>) -> Option<Program> {
     let name = Path::new(argument?).file_name()?.to_str()?;
-    program(name)
+    let found = program(name)?;
+    // Executed from an open file, as on trial, it would be called by a number.
+    if let Ok(name) = std::ffi::CString::new(name) {
+        platform::child::set_name(&name);
+    }
+    sysmaster::fault::doctored(name);
+    sysmaster::fault::point(&["start-", name].concat());
+    Some(found)
 }
 
 fn main() {

@@ -185,8 +185,8 @@ static double restart_median(int count)
 	return took[n / 2] / 1e6;
 }
 
-/* From the kill of the manager (and helper) until a service that dies in the same instant is back. */
-static double recovery(int both, int victim)
+/* From a signal to the manager (and the kill of the helper) until a service that dies in the same instant is back. */
+static double recovery(int signal, int both, int victim)
 {
 	struct line l;
 	int64_t at;
@@ -194,8 +194,39 @@ static double recovery(int both, int victim)
 	supervisors(find_ours);
 	if (!manager || !helper) return -1;
 	at = now();
-	kill(manager, SIGKILL);
+	kill(manager, signal);
 	if (both) kill(helper, SIGKILL);
+	kill(pid_of[victim], SIGKILL);
+	l = next(60);
+	sleep(20);
+	return l.ns ? (l.ns - at) / 1e6 : -1;
+}
+
+#define PROGRAM "/usr/lib/sysmaster/sysmaster"
+
+/* From `sctl upgrade` until the new manager is there and has restarted a service that dies then. What it upgrades to is
+   what is installed, and stays on trial. */
+static double upgrade(int victim)
+{
+	char *args[] = { "sctl", "upgrade", "--no-block", "--trial=600", PROGRAM, NULL };
+	int before, sctl;
+	struct line l;
+	int64_t at;
+	manager = helper = 0;
+	supervisors(find_ours);
+	before = manager;
+	at = now();
+	sctl = fork();
+	if (!sctl) {
+		execv(PROGRAM, args);
+		_exit(127);
+	}
+	waitpid(sctl, NULL, 0);
+	while (now() - at < 60000000000LL && (manager == before || !manager)) {
+		usleep(1000);
+		manager = 0;
+		supervisors(find_ours);
+	}
 	kill(pid_of[victim], SIGKILL);
 	l = next(60);
 	sleep(20);
@@ -229,8 +260,12 @@ static void meter(int count, int full)
 	orphans();
 	if (i == count) report("restart", restart_median(count));
 	if (i == count && full) {
-		report("recovery_manager", recovery(0, 1 % count));
-		report("recovery_both", recovery(1, 2 % count));
+		report("recovery_manager", recovery(SIGKILL, 0, 1 % count));
+		report("recovery_both", recovery(SIGKILL, 1, 2 % count));
+		report("reexec", recovery(SIGTERM, 0, 3 % count));
+		report("upgrade", upgrade(4 % count));
+		/* Its own fault: the version before comes back, with its helper. */
+		report("taken_back", recovery(SIGABRT, 0, 5 % count));
 	}
 	dprintf(console, "BENCH end 0\n");
 	sync();

@@ -210,6 +210,7 @@ impl Manager {
     /// What is not done at present, and why.
     fn trouble(&self) -> Vec<String> {
         let mut list = self.crashes.quarantined();
+        list.extend(self.upgrade_trouble());
         if let Some(until) = self.boot.safe_until {
             let left = until
                 .saturating_sub(platform::clock::now())

@@ -233,6 +233,7 @@ pub fn is_public(request: &Request) -> bool {
             | Request::Show { .. }
             | Request::Dependencies { .. }
             | Request::History { .. }
+            | Request::UpgradeState
     )
 }
 

@@ -209,7 +209,13 @@ impl Manager {
         }
     }
 
-    fn report_crash(&mut self, who: String, how: String, what: String, key: (u32, String)) {
+    pub(crate) fn report_crash(
+        &mut self,
+        who: String,
+        how: String,
+        what: String,
+        key: (u32, String),
+    ) {
         let number = self.crashes.list.last().map_or(1, |last| last.number + 1);
         let record = CrashRecord {
             number,

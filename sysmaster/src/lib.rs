@@ -41,6 +41,7 @@
 //! | [`load`], [`effects`] | units into the engine; decisions out of it |
 //! | [`triggers`] | units that start others, and the descriptors they hand on |
 //! | [`server`], [`client`], [`requests`], [`answers`] | control and public socket |
+//! | [`upgrade`] | another version of ourselves is tried |
 //! | [`generate`] | what runs before units are loaded |
 //! | [`console`], [`log`] | what people see |
 
@@ -73,6 +74,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 pub(crate) mod triggers;
+pub mod upgrade;
 
 use std::ffi::{OsStr, OsString};
 

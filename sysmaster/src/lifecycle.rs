@@ -47,7 +47,8 @@ impl Manager {
             self.helper_missing(index, &format!("found no executable {}", path.display()));
             return;
         }
-        match self.spawn_helper(&unit_type, &path) {
+        let program = self.helper_program(&unit_type, &path);
+        match self.spawn_helper(&unit_type, &path, &program) {
             Ok(proc) => {
                 let now = clock::now();
                 let Some(helper) = self.helpers.get_mut(index) else {
@@ -70,8 +71,8 @@ impl Manager {
 
     /// Forks and executes a helper. It stands in a gate until it is recorded: if we die before, it
     /// ends without having done anything.
-    fn spawn_helper(&mut self, unit_type: &str, path: &Path) -> io::Result<ProcId> {
-        let program = platform::files::c_path(path)?;
+    fn spawn_helper(&mut self, unit_type: &str, path: &Path, program: &Path) -> io::Result<ProcId> {
+        let program = platform::files::c_path(program)?;
         let mut arguments = child::Strings::new();
         arguments.push(path.as_os_str().as_bytes())?;
         let mut environment = child::Strings::new();
@@ -250,6 +251,7 @@ impl Manager {
         if cause == Cause::OwnFault {
             let how = if hung { "hung, and was killed" } else { &how };
             self.note_helper_crash(&unit_type, how);
+            self.upgrade_helper_failed(&unit_type, how);
             self.count_stillborn(index);
         }
         self.pause_helper(index, cause);

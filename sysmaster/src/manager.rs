@@ -191,6 +191,12 @@ pub struct Manager {
     pub(crate) fenced: bool,
     /// Asked to be replaced.
     pub(crate) leaving: bool,
+    /// The last upgrade.
+    pub(crate) upgrade: crate::upgrade::UpgradeRecord,
+    /// Init was asked to keep what is tried.
+    pub(crate) handing_over: bool,
+    /// An upgrade was taken back by init.
+    pub(crate) came_back: bool,
     /// When this manager began, and when it had everything under control again (0: not yet).
     pub(crate) started: Micros,
     pub(crate) recovered: Micros,
@@ -248,6 +254,7 @@ impl Manager {
         self.helpers_due(now);
         self.generation_due(now);
         self.safe_mode_due(now);
+        self.upgrade_due(now);
         if self.engine.next_deadline().is_some_and(|due| due <= now) {
             self.inputs.push_back(Input::Tick);
         }
@@ -261,6 +268,7 @@ impl Manager {
         self.answer_clients();
         self.flush_helpers();
         self.acknowledge();
+        crate::fault::point("turn");
         for name in std::mem::take(&mut self.pardoned) {
             self.load_unit(&name);
         }
@@ -291,6 +299,7 @@ impl Manager {
             self.server.deadline(),
             self.generation_deadline(),
             self.boot.safe_until,
+            self.upgrade_deadline(),
         ]
         .into_iter()
         .flatten()

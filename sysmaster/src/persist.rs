@@ -11,6 +11,7 @@
 
 use crate::boot::BootRecord;
 use crate::crashes::{CrashRecord, Crashes};
+use crate::upgrade::UpgradeRecord;
 use engine::api::{JobId, Record};
 use init_wire::{Kind, Label};
 use platform::memory::Memory;
@@ -34,9 +35,6 @@ const LARGEST: usize = 64 << 20;
 /// Version of the payloads.
 const PAYLOAD: u16 = 1;
 
-/// Bytes by which a record of this version may be longer than one of the version before.
-const APPENDED: usize = 32;
-
 /// Kinds of records.
 mod kind {
     pub const UNIT: u16 = 1;
@@ -48,6 +46,7 @@ mod kind {
     pub const OFFER: u16 = 18;
     pub const CRASH: u16 = 19;
     pub const QUARANTINE: u16 = 20;
+    pub const UPGRADE: u16 = 21;
 }
 
 /// A helper's process.
@@ -78,6 +77,8 @@ pub struct Recovered {
     pub adopted: Vec<UnitName>,
     /// Records of another version than ours.
     pub foreign: usize,
+    /// The last upgrade.
+    pub upgrade: UpgradeRecord,
 }
 
 /// The store and what is written to it.
@@ -99,7 +100,12 @@ fn refused(error: StoreError) -> io::Error {
 }
 
 fn encode<T: Serialize>(record: &T) -> io::Result<Vec<u8>> {
-    postcard::to_allocvec(record).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
+    let mut bytes =
+        postcard::to_allocvec(record).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    if let Some(more) = crate::fault::number("SYSMASTER_APPENDED") {
+        bytes.resize(bytes.len() + more as usize, 0xa5);
+    }
+    Ok(bytes)
 }
 
 impl Persist {
@@ -136,28 +142,19 @@ impl Persist {
                 found.foreign += 1;
                 continue;
             }
-            // Fields are appended. Those an earlier version did not write read as zeros: none, empty.
-            let mut bytes = entry.payload.clone();
-            bytes.extend_from_slice(&[0; APPENDED]);
-            let bytes: &[u8] = &bytes;
             let read = match entry.kind {
                 kind::UNIT | kind::JOB | kind::ENGINE | kind::ATOMIC => {
-                    postcard::from_bytes(bytes).map(|record| found.records.push(record))
+                    entry.read().map(|record| found.records.push(record))
                 }
-                kind::HELPER => {
-                    postcard::from_bytes(bytes).map(|record| found.helpers.push(record))
-                }
-                kind::OFFER => postcard::from_bytes(bytes).map(|record| found.offers.push(record)),
-                kind::CRASH => {
-                    postcard::from_bytes(bytes).map(|record| found.crashes.list.push(record))
-                }
-                kind::QUARANTINE => {
-                    postcard::from_bytes(bytes).map(|list| found.crashes.quarantine = list)
-                }
-                kind::BOOT => postcard::from_bytes(bytes).map(|record| found.boot = Some(record)),
-                _ => Ok(()),
+                kind::HELPER => entry.read().map(|record| found.helpers.push(record)),
+                kind::OFFER => entry.read().map(|record| found.offers.push(record)),
+                kind::CRASH => entry.read().map(|record| found.crashes.list.push(record)),
+                kind::QUARANTINE => entry.read().map(|list| found.crashes.quarantine = list),
+                kind::BOOT => entry.read().map(|record| found.boot = Some(record)),
+                kind::UPGRADE => entry.read().map(|record| found.upgrade = record),
+                _ => Some(()),
             };
-            if read.is_err() {
+            if read.is_none() {
                 bad.push((entry.kind, entry.key));
             }
         }
@@ -253,6 +250,11 @@ impl Persist {
             return Ok(());
         }
         self.put(kind::OFFER, key, &encode(offer)?)
+    }
+
+    /// Stores how far an upgrade is.
+    pub fn upgrade(&mut self, record: &UpgradeRecord) -> io::Result<()> {
+        self.put(kind::UPGRADE, 0, &encode(record)?)
     }
 
     /// Stores how far the boot is.

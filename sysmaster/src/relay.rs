@@ -3,7 +3,7 @@
 use crate::exits::Watched;
 use crate::init_link::{Asker, Frame};
 use crate::manager::Manager;
-use init_wire::{FromManager, Label, ToManager};
+use init_wire::{FromManager, Kind, Label, ToManager};
 use platform::process;
 use std::os::fd::OwnedFd;
 use units::state::ProcId;
@@ -68,6 +68,13 @@ impl Manager {
                     self.on_signal(signo);
                     self.tell_init(&FromManager::Taken { signo });
                 }
+            }
+            ToManager::Kept { label }
+            | ToManager::Full { label }
+            | ToManager::Refused { label, .. }
+                if matches!(label.kind, Kind::TRIAL | Kind::PREVIOUS) =>
+            {
+                self.handed_over(label, matches!(frame, ToManager::Kept { .. }));
             }
             ToManager::Kept { label } => {
                 self.answer_helper(label, |label| ToHelper::Kept { label }, None);

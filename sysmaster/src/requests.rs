@@ -146,8 +146,16 @@ impl Manager {
                 self.begin_answer(serial, Answer::Reload);
             }
             Request::Reexec => {
-                self.leaving = true;
+                self.reexec(crate::upgrade::TRIAL)?;
                 self.say(serial, Vec::new());
+            }
+            Request::Upgrade { only, seconds } => {
+                self.begin_upgrade(&only, seconds, true)?;
+                self.say(serial, Vec::new());
+            }
+            Request::UpgradeState => {
+                let line = self.upgrade_line();
+                self.say(serial, vec![Reply::Upgrade(line)]);
             }
             Request::Shutdown { kind, force } => {
                 self.shut_down(kind, force);
@@ -479,6 +487,7 @@ impl Manager {
         let mut chosen = Vec::new();
         if units.is_empty() {
             self.lift_quarantine(None);
+            self.forget_taken_back();
         }
         for unit in units {
             let name = unit_name(unit)?;

@@ -157,6 +157,9 @@ impl Manager {
             epoch: hello.epoch,
             fenced: false,
             leaving: false,
+            upgrade: crate::upgrade::UpgradeRecord::default(),
+            handing_over: false,
+            came_back: false,
             own_uid: own_uid(),
             started,
             recovered: 0,
@@ -167,6 +170,7 @@ impl Manager {
             manager.log(4, "", &finding);
         }
         manager.watch_all()?;
+        manager.resume_upgrade(recovered.upgrade.clone())?;
         manager.recover(recovered);
         Ok(manager)
     }
@@ -218,7 +222,12 @@ impl Manager {
         for name in found.adopted {
             self.load_for(&name);
         }
+        let on_trial = self.upgrade.runs();
         for name in self.engine.restored() {
+            if on_trial {
+                // A sign of life: init expects one every second.
+                self.tell_init(&init_wire::FromManager::Pong { nonce: 0 });
+            }
             // One that was recorded may have pulled this one in.
             if self
                 .engine

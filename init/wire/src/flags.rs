@@ -8,6 +8,8 @@ pub const EMERGENCY: u32 = 1 << 1;
 pub const SAFE_MODE: u32 = 1 << 2;
 /// init is not in the first pid namespace: a container, or a test.
 pub const CONTAINER: u32 = 1 << 3;
+/// This manager was started from what is kept under [`crate::Kind::TRIAL`].
+pub const TRIAL: u32 = 1 << 4;
 /// There is no `/proc`: no start times, no mount table.
 pub const NO_PROC: u32 = 1 << 8;
 /// There is no cgroup2 hierarchy at `/sys/fs/cgroup`.

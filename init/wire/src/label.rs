@@ -27,12 +27,16 @@ impl Kind {
     pub const SOCKET_UNIT: Kind = Kind(7);
     /// The reading end of a unit's log pipe.
     pub const LOG: Kind = Kind(8);
-    /// A binary kept during a trial upgrade.
-    pub const BINARY: Kind = Kind(9);
+    /// The manager's executable on trial: init starts managers from it while it is kept. The index
+    /// of its label is how many seconds it has to be let go in; see the crate's "Trials".
+    pub const TRIAL: Kind = Kind(9);
     /// Anything else a helper keeps for itself.
     pub const HELPER: Kind = Kind(10);
     /// The armed hardware watchdog. init feeds it (see [`FromManager::Watchdog`](crate::FromManager)).
     pub const WATCHDOG: Kind = Kind(11);
+    /// The manager's executable from before what is installed: init starts managers from it while it
+    /// is kept and nothing is on trial.
+    pub const PREVIOUS: Kind = Kind(12);
 }
 
 /// The name of a kept descriptor: what it is, whose it is, which of them.

@@ -44,6 +44,15 @@
 //!    `Hello`. The manager stops the units and sends `Finish`; at the deadline init goes on without
 //!    it. A manager that exits with status 0 asked to be replaced, and is, at once.
 //!
+//! # Trials
+//!
+//! While a descriptor is kept under [`Kind::TRIAL`], init starts managers from it instead of the
+//! installed file, says so by [`flags::TRIAL`], and asks for a sign of life every second. It lets go
+//! of it, and so goes back, when such a manager dies by its own fault, and when it is still kept so
+//! many seconds after it came as its label's index says, and thirty more. Whatever else makes a trial
+//! good or bad is the manager's to find: a `Drop` ends it. Then managers are started from what is
+//! kept under [`Kind::PREVIOUS`], and without that from the installed file.
+//!
 //! Times are milliseconds where a name ends in `_ms`. Process start times are field 22 of
 //! `/proc/<pid>/stat` (clock ticks since boot), 0 if unknown.
 

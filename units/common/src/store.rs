@@ -122,6 +122,20 @@ pub struct Record {
     pub payload: Vec<u8>,
 }
 
+/// Bytes by which a record may be longer than one of an earlier version.
+const APPENDED: usize = 32;
+
+impl Record {
+    /// What it says. Fields are only ever appended: those an earlier version did not write read as
+    /// zeroes (none, empty), those of a later one are passed over. So every version reads what any
+    /// other wrote, which is what lets an upgrade be taken back.
+    pub fn read<T: serde::de::DeserializeOwned>(&self) -> Option<T> {
+        let bytes = [self.payload.as_slice(), &[0; APPENDED]].concat();
+        let (read, _) = postcard::take_from_bytes(&bytes).ok()?;
+        Some(read)
+    }
+}
+
 /// A store. See the module.
 #[derive(Debug)]
 pub struct Store {

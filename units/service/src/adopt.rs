@@ -54,7 +54,7 @@ impl Services {
                     foreign += 1;
                     return None;
                 }
-                let (run, _) = postcard::take_from_bytes::<Run>(&record.payload).ok()?;
+                let run: Run = record.read()?;
                 // The key is a hash: the name in the record is what counts.
                 (crate::helper::key(&run.unit) == record.key).then_some(run)
             })

@@ -145,7 +145,10 @@ impl Services {
             ctx.journal.records.delete(RECORD_RUN, unit_key);
             true
         } else {
-            let bytes = postcard::to_allocvec(&service.run).unwrap_or_default();
+            let mut bytes = postcard::to_allocvec(&service.run).unwrap_or_default();
+            if let more @ 1.. = crate::fault::appended() {
+                bytes.resize(bytes.len() + more, 0xa5);
+            }
             ctx.journal
                 .records
                 .put(RECORD_RUN, RECORD_VERSION, unit_key, &bytes)

@@ -18,6 +18,19 @@
 //!
 //! It is always the helper that is hit; a child goes on 50 ms later.
 
+/// Bytes that a test's next version has behind each record.
+#[cfg(any(debug_assertions, feature = "fault-points"))]
+pub fn appended() -> usize {
+    let number = std::env::var("SYSMASTER_APPENDED").ok();
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// None.
+#[cfg(not(any(debug_assertions, feature = "fault-points")))]
+pub fn appended() -> usize {
+    0
+}
+
 /// The helper itself comes by.
 #[cfg(any(debug_assertions, feature = "fault-points"))]
 pub fn point(name: &str) {

@@ -592,7 +592,7 @@ impl Sockets {
                 .records_of(RECORD)
                 .filter(|stored| stored.version == VERSION)
                 .filter_map(|stored| {
-                    let (record, _) = postcard::take_from_bytes::<Record>(&stored.payload).ok()?;
+                    let record: Record = stored.read()?;
                     // The key is a hash: the name in the record is what counts.
                     (key(&record.unit) == stored.key).then_some(record)
                 })

@@ -286,6 +286,12 @@ pub fn no_new_privileges() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).map(|_| ())
 }
 
+/// Sets the short name of this process, which otherwise is that of its file.
+pub fn set_name(name: &CStr) {
+    // SAFETY: reads a C string.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
+}
+
 /// Get this signal when the parent ends.
 pub fn die_with_parent(signal: i32) -> io::Result<()> {
     // SAFETY: changes this process only.

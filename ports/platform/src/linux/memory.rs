@@ -193,15 +193,43 @@ fn allocate(fd: &OwnedFd, from: usize, to: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// A sealed copy of an executable in memory: nothing holds its file system busy, and no upgrade takes
+/// it away.
+pub fn executable_copy(name: &CStr, path: &Path) -> io::Result<OwnedFd> {
+    const EXEC: libc::c_uint = 0x10;
+    const MOST: usize = 1 << 30;
+    let from = sys::open(&c_path(path)?, libc::O_RDONLY, 0)?;
+    let copy = memory_file_for(name, EXEC)?;
+    loop {
+        let (to, from, offset) = (copy.as_raw_fd(), from.as_raw_fd(), std::ptr::null_mut());
+        // SAFETY: two open descriptors and no offset.
+        let copied = unsafe { libc::sendfile(to, from, offset, MOST) };
+        match copied {
+            0 => break,
+            1.. => {}
+            _ => return Err(io::Error::last_os_error()),
+        }
+    }
+    let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
+    // SAFETY: an open descriptor and a number.
+    check(unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_ADD_SEALS, seals) })?;
+    Ok(copy)
+}
+
 fn memory_file(name: &CStr) -> io::Result<OwnedFd> {
     const NOEXEC_SEAL: libc::c_uint = 8;
+    memory_file_for(name, NOEXEC_SEAL)
+}
+
+/// A memory file that may or may not be executed.
+fn memory_file_for(name: &CStr, use_: libc::c_uint) -> io::Result<OwnedFd> {
     let make = |flags: libc::c_uint| {
         // SAFETY: reads a C string, makes a descriptor.
         let raw = unsafe { libc::syscall(libc::SYS_memfd_create, name.as_ptr(), flags) };
         sys::owned_long(raw)
     };
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-    match make(flags | NOEXEC_SEAL) {
+    match make(flags | use_) {
         // Kernels before 6.3 do not know that flag.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => make(flags),
         other => other,

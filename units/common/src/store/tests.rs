@@ -50,6 +50,31 @@ impl Random {
     }
 }
 
+/// What one version wrote, the one before and the one after it read.
+#[test]
+fn records_grow_at_their_end() {
+    let record = |payload: Vec<u8>| Record {
+        kind: 1,
+        version: 1,
+        key: 0,
+        payload,
+    };
+    type Before = (String, u32);
+    type After = (String, u32, Option<u64>, Vec<u8>, bool);
+    let before: Before = ("a".into(), 7);
+    let after: After = ("a".into(), 7, Some(1), vec![2], true);
+    let written = record(postcard::to_allocvec(&after).unwrap());
+    assert_eq!(written.read(), Some(before.clone()));
+    let written = record(postcard::to_allocvec(&before).unwrap());
+    let read: After = ("a".into(), 7, None, vec![], false);
+    assert_eq!(written.read(), Some(read));
+    assert_eq!(
+        record(vec![0xff; 3]).read::<Before>(),
+        None,
+        "no text is that long"
+    );
+}
+
 fn memory(bytes: usize) -> Memory {
     Memory::create(c"store-test", bytes, Path::new("/tmp")).unwrap()
 }

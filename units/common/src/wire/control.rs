@@ -131,6 +131,17 @@ pub enum Request {
     },
     /// Our own crashes since boot: a [`Reply::Crash`] each, the oldest first.
     Crashes,
+    /// Try what lies beside what is installed (`sysmaster.new`, `helpers/TYPE.new`), and install it if
+    /// it proves good. Answered when the trial has begun.
+    Upgrade {
+        /// `sysmaster`, `init` (which re-executes itself), a unit type for its helper alone; empty for
+        /// the manager and all helpers that are links to it.
+        only: String,
+        /// How long it is on trial, seconds.
+        seconds: u16,
+    },
+    /// How the last upgrade stands: [`Reply::Upgrade`].
+    UpgradeState,
 }
 
 /// A unit in one line.
@@ -340,6 +351,19 @@ pub struct CrashLine {
     pub what: String,
 }
 
+/// How the last upgrade of this boot stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradeLine {
+    /// `none`, `trial`, `taken-back`, `committed`.
+    pub state: String,
+    /// What it is of: `sysmaster and helpers`, `sysmaster`, `service helper`.
+    pub what: String,
+    /// Microseconds the trial goes on for.
+    pub left: Micros,
+    /// Why it was taken back; empty if it was not.
+    pub why: String,
+}
+
 /// Why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ErrorKind {
@@ -444,4 +468,6 @@ pub enum Reply {
     History(UnitHistory),
     /// A crash of one of our own processes.
     Crash(CrashLine),
+    /// How the last upgrade stands.
+    Upgrade(UpgradeLine),
 }

@@ -17,6 +17,12 @@ use serde::{Serialize, de::DeserializeOwned};
 /// Version of the helper and control channels. A side accepts its own and the one before.
 pub const VERSION: u16 = 2;
 
+/// What `sctl upgrade` looks for in a file: that it is one of ours, and in the last place but one the
+/// generation of its stores and channels. Versions of one generation can take each other's place while
+/// the machine runs; what makes that impossible begins the next generation.
+#[used]
+pub static MARK: [u8; 24] = *b"\x7fsysmaster generation 1\n";
+
 /// The largest frame, in bytes. An answer that needs more is several frames.
 pub const MAX_FRAME: usize = 64 * 1024;
 
