@@ -78,6 +78,8 @@ pub fn early() -> i32 {
         reboot_delay_ms: options.rescue_delay_ms as u32,
         manager: path(&options.manager),
         shell: path(&options.shell),
+        discard_after_ms: options.discard_after_ms as u32,
+        spare: 0,
     };
     let bytes = sys::bytes_of(core::slice::from_ref(&settings));
     i32::from(sys::write(ANSWER_FD, bytes) != Ok(bytes.len()))
