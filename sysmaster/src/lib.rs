@@ -41,6 +41,7 @@
 //! | [`load`], [`effects`] | units into the engine; decisions out of it |
 //! | [`triggers`] | units that start others, and the descriptors they hand on |
 //! | [`server`], [`client`], [`requests`], [`answers`] | control and public socket |
+//! | `watchdog` | the hardware watchdog: opened, set and handed to init |
 //! | [`generate`] | what runs before units are loaded |
 //! | [`console`], [`log`] | what people see |
 
@@ -73,6 +74,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 pub(crate) mod triggers;
+mod watchdog;
 
 use std::ffi::{OsStr, OsString};
 
