@@ -90,8 +90,6 @@ pub struct Init {
     pub signal_fd: i32,
     pub worker_fd: i32,
     pub last: Stage,
-    /// What the manager left for the very end.
-    pub parting: last::Parting,
     pub manager: Manager,
     pub watched: Watched,
     pub talk: Talk,
@@ -116,6 +114,8 @@ pub struct Init {
     pub root: Root,
     pub environment: Environment,
     pub doomed: Doomed,
+    /// What the manager left for the very end.
+    pub parting: last::Parting,
 }
 
 impl Init {
