@@ -91,8 +91,6 @@ pub struct Init {
     pub worker_fd: i32,
     pub last: Stage,
     pub manager: Manager,
-    pub watched: Watched,
-    pub talk: Talk,
     pub liveness: Liveness,
     /// Since when no manager has taken an exit, or stayed.
     pub alone_since: u64,
@@ -100,12 +98,14 @@ pub struct Init {
     pub heard_at: u64,
     /// When the hardware watchdog is fed next, and from when on never again.
     watchdog_next: u64,
+    pub switch: Switch,
+    pub watched: Watched,
+    pub talk: Talk,
     watchdog_until: u64,
     /// When somebody else's process was last reaped.
     reaped: u64,
     /// Until when zombies are left to gather.
     gather: u64,
-    pub switch: Switch,
     pub facts: Facts,
     interrupts: [u64; 7],
     pub start: Start,
