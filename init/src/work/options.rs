@@ -220,6 +220,19 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_has_every_word() {
+        let manual = include_str!("../../man/init.8").replace('\\', "");
+        for word in WORDS.iter().map(|(word, _)| *word).chain(NAMES) {
+            let word = core::str::from_utf8(word).unwrap();
+            let name = word.split_once('=').map_or(word, |(name, _)| name);
+            // What systemd calls so is the manager's to explain.
+            if !name.starts_with("systemd.") {
+                assert!(manual.contains(name), "{word}");
+            }
+        }
+    }
+
+    #[test]
     fn emergency_in_all_spellings() {
         for line in ["emergency", "-b", "systemd.unit=emergency.target"] {
             assert_eq!(read(line).0.flags, flags::EMERGENCY, "{line}");
