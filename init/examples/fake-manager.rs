@@ -176,6 +176,11 @@ impl Manager {
         true
     }
 
+    fn watchdog(&self, timeout_ms: u64) {
+        let timeout_ms = timeout_ms as u32;
+        self.send(&FromManager::Watchdog { timeout_ms }, &[]);
+    }
+
     fn obey(&mut self, words: &[&str]) {
         let number = |index: usize| -> u64 { words[index].parse().unwrap() };
         match words[0] {
@@ -318,6 +323,30 @@ impl Manager {
                     },
                     &[],
                 );
+            }
+            // Its "device" is a FIFO of the test's.
+            "watchdog" => {
+                let feed = self.to.with_file_name("feed");
+                let label = Label::of(Kind::WATCHDOG, "manager");
+                if let Ok(device) = std::fs::File::options().write(true).open(feed) {
+                    self.send(&FromManager::Keep { label }, &[device.as_raw_fd()]);
+                }
+                self.watchdog(number(1));
+            }
+            // SAFETY: the child only sleeps.
+            "stubborn" if unsafe { libc::fork() } == 0 => {
+                // SAFETY: ignores a signal.
+                unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
+                self.tell("stubborn");
+                loop {
+                    std::thread::park();
+                }
+            }
+            "stubborn" => {}
+            "watchdog-again" => self.watchdog(number(1)),
+            "watchdog-at-reboot" => {
+                let ms = number(1) as u32;
+                self.send(&FromManager::WatchdogAtReboot { ms }, &[]);
             }
             "finish" => self.send(&FromManager::Finish, &[]),
             "reexec" => self.send(&FromManager::Reexec, &[]),

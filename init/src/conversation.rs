@@ -392,6 +392,7 @@ impl Init {
             FromManager::Hello { epoch, .. } => self.heard_hello(epoch),
             FromManager::Ack { seq } => {
                 self.memories.ring.acknowledge(seq);
+                self.alone_since = now;
                 self.reap_again |= self.reap_stalled;
             }
             FromManager::Pong { nonce } if self.talk.ping == Some(nonce) => self.talk.ping = None,

@@ -28,7 +28,7 @@
 //!
 //! | what | how many | when full |
 //! |---|---|---|
-//! | exits not acknowledged ([`ring`]) | 1,024 | nothing is reaped, zombies wait in the kernel; after 120 s without any manager they are reaped and counted |
+//! | exits not acknowledged ([`ring`]) | 1,024 | nothing is reaped, zombies wait in the kernel; after 120 s (`sysmaster.discard_after=`) without a manager that takes any they are reaped and counted |
 //! | kept descriptors ([`store`]) | limit of open files − 64, at most 8,192 | `Full` |
 //! | of one owner and kind | an eighth of that | `Refused` |
 //! | descriptors of unknown kind to be closed | 512 | the manager's frames wait |

@@ -221,7 +221,10 @@ impl Init {
             self.dispose(self.facts.manager_fd);
         }
         self.liveness.gone();
-        self.alone_since = now;
+        // One of those that come and go is none.
+        if now.saturating_sub(self.facts.manager_since) >= self.discard_after() / 2 {
+            self.alone_since = now;
+        }
         self.manager = then;
         self.talk.reset();
         self.memories.ring.resend();

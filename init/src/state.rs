@@ -18,6 +18,10 @@ pub const MAGIC: u32 = 0x736d_0002;
 /// Bytes of a path, the NUL included.
 pub const PATH: usize = 512;
 
+/// So long after a manager last took one, and with the ring full, exits are discarded: long enough for any
+/// recovery, short enough that zombies do not use up the process ids of a small machine.
+pub const DISCARD_AFTER_MS: u64 = 120_000;
+
 /// What the kernel's command line and the first look at the machine say; a worker finds it out.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -34,6 +38,10 @@ pub struct Settings {
     pub manager: [u8; PATH],
     /// Path of the rescue shell.
     pub shell: [u8; PATH],
+    /// In place of [`DISCARD_AFTER_MS`], if it is not 0.
+    pub discard_after_ms: u32,
+    /// Room for one more number.
+    pub spare: u32,
 }
 
 /// Everything small that survives.
@@ -92,7 +100,7 @@ unsafe impl Plain for Facts {}
 // SAFETY: the same.
 #[allow(unsafe_code)]
 unsafe impl Plain for Settings {}
-const _: () = assert!(size_of::<Settings>() == 16 + 2 * PATH);
+const _: () = assert!(size_of::<Settings>() == 16 + 2 * PATH + 8);
 const _: () = assert!(size_of::<Facts>() == 8 + 9 * 8 + 12 * 4 + size_of::<Settings>());
 
 impl Facts {
@@ -128,6 +136,8 @@ impl Facts {
                 reboot_delay_ms: 0,
                 manager: [0; PATH],
                 shell: [0; PATH],
+                discard_after_ms: 0,
+                spare: 0,
             },
         }
     }
@@ -323,9 +333,9 @@ mod tests {
             assert_eq!(sys::write(fd, &bytes), Ok(size));
             let (mut ring, mut store) = (Box::new(Ring::new()), Box::new(Store::new()));
             let mut got = Facts::new();
-            got.settings.shell[0] = 7;
+            got.settings.discard_after_ms = 7;
             assert!(read(fd, &mut got, &mut ring, &mut store), "{size}");
-            assert_eq!((got.epoch, got.settings.shell[PATH - 1]), (5, 0));
+            assert_eq!((got.epoch, got.settings.discard_after_ms), (5, 0));
             sys::close(fd);
         }
     }

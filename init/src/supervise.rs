@@ -15,7 +15,7 @@ use crate::last::{self, Stage};
 use crate::liveness::Liveness;
 use crate::manager::{Manager, Watched};
 use crate::say::{self, Arg::E};
-use crate::state::Facts;
+use crate::state::{DISCARD_AFTER_MS, Facts};
 use crate::switch::{self, Root, Switch};
 use crate::sys::{self, Environment, Memories, Peek, Start};
 use crate::workers::{Job, Workers};
@@ -29,9 +29,6 @@ const STORM_MS: u64 = 30;
 const GATHER_MS: u64 = 20;
 /// Descriptors waiting for somebody to close them.
 pub const DOOMED_MAX: usize = 512;
-/// So long without any manager, and with the ring full, exits are discarded: long enough for any
-/// recovery, short enough that zombies do not use up the process ids of a small machine.
-const ALONE_MS: u64 = 120_000;
 /// `SIGRTMIN` as glibc shows it, and so everybody's documentation.
 const RTMIN: u32 = 34;
 /// So long without a word from any manager, and the hardware watchdog is not fed any more: longer than
@@ -93,24 +90,22 @@ pub struct Init {
     pub signal_fd: i32,
     pub worker_fd: i32,
     pub last: Stage,
-    /// What the manager left for the very end.
-    pub parting: last::Parting,
     pub manager: Manager,
-    pub watched: Watched,
-    pub talk: Talk,
     pub liveness: Liveness,
-    /// Since when there is no manager.
+    /// Since when no manager has taken an exit, or stayed.
     pub alone_since: u64,
     /// When a manager last said something.
     pub heard_at: u64,
     /// When the hardware watchdog is fed next, and from when on never again.
     watchdog_next: u64,
+    pub switch: Switch,
+    pub watched: Watched,
+    pub talk: Talk,
     watchdog_until: u64,
     /// When somebody else's process was last reaped.
     reaped: u64,
     /// Until when zombies are left to gather.
     gather: u64,
-    pub switch: Switch,
     pub facts: Facts,
     interrupts: [u64; 7],
     pub start: Start,
@@ -119,6 +114,8 @@ pub struct Init {
     pub root: Root,
     pub environment: Environment,
     pub doomed: Doomed,
+    /// What the manager left for the very end.
+    pub parting: last::Parting,
 }
 
 impl Init {
@@ -235,7 +232,7 @@ impl Init {
         due(!living, last::deadline(self));
         due(
             living && self.reap_stalled && !self.managed(),
-            self.alone_since + ALONE_MS,
+            self.discards_at(),
         );
         due(self.facts.watchdog_ms != 0, self.watchdog_next);
         due(
@@ -267,7 +264,7 @@ impl Init {
         }
         self.tick_manager(now);
         self.tick_switch();
-        if self.reap_stalled && !self.managed() && self.alone_since + ALONE_MS <= now {
+        if self.reap_stalled && !self.managed() && self.discards_at() <= now {
             self.reap_again = true;
         }
     }
@@ -306,15 +303,27 @@ impl Init {
             let start = sys::start_of(pid);
             return self.memories.ring.push(pid as u32, start, status);
         }
-        if self.managed() || self.alone_since + ALONE_MS > now {
+        if self.managed() || self.discards_at() > now {
             return false;
         }
         if self.facts.discarded == 0 {
-            say::error("no manager for two minutes: exits are discarded", &[]);
+            say::error("no manager takes them: exits are discarded", &[]);
         }
         self.facts.discarded += 1;
         self.talk.discarded();
         true
+    }
+
+    /// When exits that do not fit into the ring are discarded, if there is no manager then.
+    fn discards_at(&self) -> u64 {
+        self.alone_since + self.discard_after()
+    }
+
+    pub fn discard_after(&self) -> u64 {
+        match self.facts.settings.discard_after_ms {
+            0 => DISCARD_AFTER_MS,
+            after => u64::from(after),
+        }
     }
 
     /// Reaps a child of init's own; `false` if it is none.
@@ -511,6 +520,8 @@ impl Init {
         if ending != Ending::Reboot {
             self.disarm_watchdog();
         } else if self.facts.watchdog_reboot_ms != 0 {
+            // Fed once more, so that the time counts from here.
+            self.watchdog_next = now;
             self.watchdog_until = now + u64::from(self.facts.watchdog_reboot_ms);
         }
     }

@@ -277,6 +277,8 @@ impl Init {
         sys::close(image);
         store.retain(|fd| fd > 2 && sys::is_open(fd));
         self.inherit(false);
+        // Whoever was heard before is not unheard of because of us.
+        self.heard_at = now;
         let facts = &self.facts;
         let (pid, fd, start) = (facts.manager_pid, facts.manager_fd, facts.manager_start);
         if pid > 0 && fd > 2 && sys::is_open(fd) && [0, start].contains(&sys::start_of(pid)) {

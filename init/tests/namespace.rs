@@ -613,46 +613,172 @@ fn a_shutdown_goes_back_to_the_initramfs() {
     assert!(log.contains("back in the initramfs: reboot 1"), "{log}");
 }
 
-/// For minutes, so only when asked for: `cargo test -p init -- --ignored`.
 #[test]
-#[ignore = "two minutes"]
-fn without_a_manager_for_two_minutes_exits_are_discarded() {
+fn without_a_manager_that_takes_them_exits_are_discarded() {
     if !root() {
         return;
     }
-    let m = Machine::start(&[]);
+    let m = Machine::start(&["sysmaster.discard_after=8"]);
     m.expect("hello epoch=1");
     m.tell("noack");
     m.tell("orphans 3000");
-    while m.number("exits") < 1024 {}
+    // All are made, and init has taken what it has room for.
+    while m.number("zombies") < 3000 - 1024 {}
     std::fs::write(m.dir.join("crash"), "").unwrap();
+    let since = Instant::now();
     m.signal(m.manager_pid(), libc::SIGKILL);
-    // Ten crashes, then the rescue shell, which has no terminal here and ends at once, and so on.
-    let zombies = format!("/proc/{0}/task/{0}/children", m.init);
+    // From now on managers come and go, and none takes an exit.
+    let children = format!("/proc/{0}/task/{0}/children", m.init);
     let count = || {
-        std::fs::read_to_string(&zombies)
-            .unwrap_or_default()
-            .split_whitespace()
-            .count()
+        let text = std::fs::read_to_string(&children).unwrap_or_default();
+        text.split_whitespace().count()
     };
-    assert!(count() > 1500, "they wait in the kernel");
-    std::thread::sleep(110 * SECOND);
-    assert!(count() > 1500, "and still do");
-    let end = Instant::now() + 120 * SECOND;
+    for _ in 0..5 {
+        m.expect("crashing");
+        let waiting = count();
+        assert!(
+            waiting > 1500 || since.elapsed() > 2 * SECOND,
+            "{waiting} wait in the kernel"
+        );
+    }
+    let end = Instant::now() + 30 * SECOND;
     while count() > 100 {
-        assert!(Instant::now() < end, "nothing is discarded");
-        std::thread::sleep(SECOND);
+        assert!(Instant::now() < end, "nothing is discarded: {}", m.log());
+        std::thread::sleep(SECOND / 20);
     }
     std::fs::remove_file(m.dir.join("crash")).unwrap();
     let hello = m.expect_within("hello", 60 * SECOND);
     let (_, discarded) = hello.split_once("discarded=").unwrap();
-    let discarded: u32 = discarded
-        .split_whitespace()
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap();
-    assert!(discarded >= 1900, "{hello}");
+    let discarded = discarded.split_whitespace().next().unwrap();
+    assert!(discarded.parse::<u32>().unwrap() >= 1900, "{hello}");
+}
+
+/// What a machine's watchdog hears, in place of the device: a FIFO.
+struct Feed(std::fs::File);
+
+impl Feed {
+    fn of(m: &Machine) -> Feed {
+        let path = m.dir.join("feed");
+        let made = Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        let mut options = std::fs::File::options();
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+        Feed(options.read(true).open(path).unwrap())
+    }
+
+    /// Waits until it was fed so many times more.
+    fn expect(&mut self, times: usize) {
+        let end = Instant::now() + 20 * SECOND;
+        let mut heard = Vec::new();
+        while heard.len() < times {
+            assert!(Instant::now() < end, "only {heard:?}");
+            heard.extend(self.heard());
+            std::thread::yield_now();
+        }
+        assert!(heard.iter().all(|letter| *letter == 0), "{heard:?}");
+    }
+
+    /// What came since anybody last looked.
+    fn heard(&mut self) -> Vec<u8> {
+        let mut buf = [0; 64];
+        let got = std::io::Read::read(&mut self.0, &mut buf).unwrap_or_default();
+        buf[..got].to_vec()
+    }
+}
+
+#[test]
+fn the_watchdog_is_fed_over_any_death_and_disarmed_at_the_end() {
+    if !root() {
+        return;
+    }
+    let mut m = Machine::start(&[]);
+    let mut feed = Feed::of(&m);
+    m.expect("hello epoch=1");
+    // Without a device there is nothing to feed.
+    m.tell("watchdog-again 1000");
+    assert_eq!(m.expect("watchdogarmed"), "watchdogarmed { timeout_ms: 0 }");
+    m.tell("watchdog 1000");
+    m.expect("kept");
+    assert_eq!(
+        m.expect("watchdogarmed"),
+        "watchdogarmed { timeout_ms: 1000 }"
+    );
+    let start = Instant::now();
+    feed.expect(4);
+    assert!(
+        start.elapsed() > SECOND,
+        "twice in its time: {:?}",
+        start.elapsed()
+    );
+    // Killed, stopped, hung: replaced, and fed meanwhile.
+    m.signal(m.manager_pid(), libc::SIGKILL);
+    m.expect("hello epoch=2");
+    feed.expect(2);
+    m.tell("stop");
+    m.expect("hello epoch=3");
+    feed.expect(2);
+    // It owes nothing but the answer to the watchdog's question.
+    m.tell("hang");
+    let hello = m.expect("hello epoch=4");
+    assert!(hello.contains("before=Hung kept=1"), "{hello}");
+    feed.expect(2);
+    // A new init is as good as the old one.
+    let (init, exe) = (m.init, exec_time(m.init));
+    m.tell("reexec");
+    m.until("a new init", || (exec_time(init) != exe).then_some(0));
+    feed.heard();
+    feed.expect(3);
+    m.tell("shutdown poweroff 60000");
+    m.tell("finish");
+    m.ended(20 * SECOND);
+    assert_eq!(feed.heard().last(), Some(&b'V'), "the end is intended");
+}
+
+#[test]
+fn the_watchdog_is_disarmed_when_it_is_not_wanted_any_more() {
+    if !root() {
+        return;
+    }
+    let m = Machine::start(&[]);
+    let mut feed = Feed::of(&m);
+    m.expect("hello epoch=1");
+    m.tell("watchdog 1000");
+    m.expect("watchdogarmed");
+    feed.expect(1);
+    m.tell("watchdog-again 0");
+    assert_eq!(m.expect("watchdogarmed"), "watchdogarmed { timeout_ms: 0 }");
+    assert_eq!(feed.heard().last(), Some(&b'V'));
+    assert_eq!(m.ask("list", "listed"), "0");
+    // Nothing is owed any more: nobody wakes up.
+    std::thread::sleep(3 * SECOND);
+    let before = switches(m.init);
+    std::thread::sleep(2 * SECOND);
+    assert_eq!(switches(m.init), before);
+}
+
+#[test]
+fn a_reboot_has_a_time_of_its_own() {
+    if !root() {
+        return;
+    }
+    let mut m = Machine::start(&["sysmaster.unmount=no"]);
+    let mut feed = Feed::of(&m);
+    m.expect("hello epoch=1");
+    m.tell("watchdog-at-reboot 1");
+    m.tell("watchdog 2000");
+    m.expect("watchdogarmed");
+    // Something that does not end keeps the last step busy for its five seconds.
+    m.tell("stubborn");
+    m.expect("stubborn");
+    feed.expect(1);
+    m.tell("shutdown reboot 60000");
+    m.tell("finish");
+    m.ended(20 * SECOND);
+    let heard = feed.heard();
+    assert!(
+        heard.len() <= 2 && !heard.contains(&b'V'),
+        "fed no longer than it may take: {heard:?}"
+    );
 }
 
 #[test]

@@ -167,6 +167,10 @@ fn the_ladder_up_to_safe_mode_and_down() {
     setup.environment("SYSMASTER_HEALTHY_MS", "3000");
     let mut machine = setup.boot();
     machine.wait_state("good.service", "active");
+    // A simple service is up when it is forked; its program follows.
+    machine.wait("its program runs", || {
+        machine.running("sleep 771").len() == 1
+    });
     let before = machine.running("sleep 771");
     for fault in 1..=5 {
         let manager = machine.manager().unwrap();

@@ -12,8 +12,9 @@ class Missing(Exception):
     """A module that this kernel neither has as a file nor built in."""
 
 
-def collect(package, wanted):
-    """Returns (kernel release, {path below lib/modules/RELEASE: bytes}, text of modules.dep)."""
+def collect(package, wanted, welcome=()):
+    """Returns (kernel release, {path below lib/modules/RELEASE: bytes}, text of modules.dep). What is
+    only welcome may be missing."""
     base = next((package / "usr/lib/modules").glob("*/kernel"), None) or next((package / "lib/modules").glob("*/kernel"))
     base = base.parent
     files = {_name(path.name): path for path in base.glob("kernel/**/*.ko*")}
@@ -33,7 +34,7 @@ def collect(package, wanted):
         for item in names:
             visit(item)
 
-    for name in wanted:
+    for name in [*wanted, *(name for name in welcome if name in files)]:
         visit(_name(name))
 
     def closure(name):

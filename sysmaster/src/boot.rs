@@ -273,6 +273,7 @@ impl Manager {
         let now = clock::now();
         self.boot.record.finished = now;
         self.store_boot();
+        self.set_missing_watchdog();
         unit_files::first_boot::over(&self.root);
         let (up, failed) = self
             .engine
@@ -308,6 +309,7 @@ impl Manager {
             ending: ending(kind),
             deadline_ms: deadline,
         });
+        self.set_missing_watchdog();
     }
 
     /// Stops the units of a machine that goes down.

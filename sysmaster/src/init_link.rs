@@ -28,6 +28,8 @@ pub enum Asker {
     Helper(usize, u16),
     /// The same, for one of its two memories.
     Memory(usize, u16),
+    /// The manager, for the hardware watchdog.
+    Watchdog,
 }
 
 /// A frame from init, and the descriptor beside it.

@@ -42,6 +42,7 @@
 //! | [`triggers`] | units that start others, and the descriptors they hand on |
 //! | [`server`], [`client`], [`requests`], [`answers`] | control and public socket |
 //! | [`upgrade`] | another version of ourselves is tried |
+//! | `watchdog` | the hardware watchdog: opened, set and handed to init |
 //! | [`generate`] | what runs before units are loaded |
 //! | [`console`], [`log`] | what people see |
 
@@ -75,6 +76,7 @@ mod start;
 mod tests;
 pub(crate) mod triggers;
 pub mod upgrade;
+mod watchdog;
 
 use std::ffi::{OsStr, OsString};
 

@@ -297,6 +297,7 @@ impl Manager {
     pub(crate) fn reload(&mut self) {
         self.config = unit_files::config::Config::read(&self.root);
         self.log.set_level(self.config.log_level);
+        self.set_watchdog();
         for finding in std::mem::take(&mut self.config.findings) {
             self.log(4, "", &finding);
         }

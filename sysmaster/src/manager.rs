@@ -37,6 +37,8 @@ pub(crate) mod token {
     pub const PUBLIC: u64 = 3;
     /// The listener for helpers.
     pub const HELPERS: u64 = 4;
+    /// The child that sets the hardware watchdog.
+    pub const WATCHDOG: u64 = 5;
     /// From here on: tokens of helpers inside, each with room for as many as the type may use.
     const INSIDE: u32 = 48;
     const HELPER: u64 = 1 << 32;
@@ -159,6 +161,9 @@ pub struct Manager {
     pub(crate) kernel_line: String,
     /// The program that generates.
     pub(crate) generator: PathBuf,
+    /// The hardware watchdog, and what sets it.
+    pub(crate) watchdog: crate::watchdog::Watchdog,
+    pub(crate) set_device: crate::watchdog::Set,
     /// For the engine, in order.
     pub(crate) inputs: VecDeque<Input>,
     /// Watches asked for in this turn.
@@ -253,6 +258,7 @@ impl Manager {
         let now = clock::now();
         self.helpers_due(now);
         self.generation_due(now);
+        self.watchdog_due(now);
         self.safe_mode_due(now);
         self.upgrade_due(now);
         if self.engine.next_deadline().is_some_and(|due| due <= now) {
@@ -298,6 +304,7 @@ impl Manager {
             self.console.deadline(),
             self.server.deadline(),
             self.generation_deadline(),
+            self.watchdog.deadline(),
             self.boot.safe_until,
             self.upgrade_deadline(),
         ]
@@ -317,6 +324,7 @@ impl Manager {
             token::HELPERS => self.accept_helpers(),
             token::CONTROL => self.accept_clients(true),
             token::PUBLIC => self.accept_clients(false),
+            token::WATCHDOG => self.watchdog_ready(),
             other => match token::owner(other) {
                 token::Owner::Helper(index, generation) => {
                     self.helper_ready(index, generation, ready);

@@ -94,6 +94,7 @@ impl Manager {
             ToManager::NotFound { label } => {
                 self.answer_helper(label, |label| ToHelper::NotFound { label }, None);
             }
+            ToManager::WatchdogArmed { timeout_ms } => self.watchdog_armed(timeout_ms),
             ToManager::Ping { nonce } => self.tell_init(&FromManager::Pong { nonce }),
             ToManager::Failed { request, errno } => {
                 let error = std::io::Error::from_raw_os_error(errno);
@@ -106,7 +107,6 @@ impl Manager {
             ToManager::Hello(_)
             | ToManager::Listed { .. }
             | ToManager::ListEnd { .. }
-            | ToManager::WatchdogArmed { .. }
             | ToManager::Dropped { .. } => {}
         }
     }
@@ -129,6 +129,7 @@ impl Manager {
             .map_or(Asker::Nobody, |init| init.asker(label));
         let (index, generation, memory) = match asker {
             Asker::Nobody => return,
+            Asker::Watchdog => return self.watchdog_fetched(fd),
             Asker::Helper(index, generation) => (index, generation, false),
             Asker::Memory(index, generation) => (index, generation, true),
         };

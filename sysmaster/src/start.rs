@@ -38,6 +38,8 @@ pub(crate) struct Places {
     pub root: PathBuf,
     /// What generates units: an executable that does so when it is called by that name.
     pub generator: PathBuf,
+    /// What sets the hardware watchdog.
+    pub set_device: crate::watchdog::Set,
     /// Helpers this executable contains.
     pub builtin: Builtin,
     /// Whether there is a console and a kernel's log to write to.
@@ -54,6 +56,7 @@ impl Places {
             // Ourselves, as we are and not as we may be installed by now.
             generator: "/proc/self/exe".into(),
             root: "/".into(),
+            set_device: crate::watchdog::set,
             speak: true,
         }
     }
@@ -130,6 +133,8 @@ impl Manager {
             generating: None,
             kernel_line: line,
             generator: places.generator.clone(),
+            watchdog: crate::watchdog::Watchdog::default(),
+            set_device: places.set_device,
             persist,
             poller,
             init: Some(init),

@@ -78,6 +78,8 @@ pub fn early() -> i32 {
         reboot_delay_ms: options.rescue_delay_ms as u32,
         manager: path(&options.manager),
         shell: path(&options.shell),
+        discard_after_ms: options.discard_after_ms as u32,
+        spare: 0,
     };
     let bytes = sys::bytes_of(core::slice::from_ref(&settings));
     i32::from(sys::write(ANSWER_FD, bytes) != Ok(bytes.len()))
@@ -160,6 +162,9 @@ fn read_options(options: &mut Options, container: bool) -> u32 {
 fn prepare_kernel(found: u32) {
     sys::reboot(sys::Reboot::TellMe);
     let _ = sys::write_file(c"/proc/sys/net/unix/max_dgram_qlen", DGRAM_QLEN);
+    // Everybody's messages go to the kernel's log, and a boot has more of them than ten in five seconds. What the
+    // command line says goes before this.
+    let _ = sys::write_file(c"/proc/sys/kernel/printk_devkmsg", b"on\n");
     if found & flags::NO_CGROUP2 == 0 {
         // The manager is born in there; init moves in when the machine is idle.
         sys::mkdir(crate::manager::GROUP, 0o755);

@@ -11,6 +11,7 @@
 //! | `sysmaster.rescue=shell\|reboot` | what to do when no manager can be started, default `shell` |
 //! | `sysmaster.rescue_delay=SECONDS` | before the reboot, default 10 |
 //! | `sysmaster.rescue_shell=PATH` | default `/bin/sh` |
+//! | `sysmaster.discard_after=SECONDS` | without a manager that takes them, exits are kept for so long, default 120 |
 //! | `sysmaster.unmount=yes\|no` | unmount at the end, default `yes`, in a container `no` |
 //! | `rescue`, `single`, `s`, `S`, `1`, `systemd.unit=rescue.target` | told to the manager |
 //! | `emergency`, `-b`, `systemd.unit=emergency.target` | told to the manager |
@@ -40,6 +41,8 @@ pub struct Options {
     pub rescue: Rescue,
     /// Delay of [`Rescue::Reboot`], in milliseconds.
     pub rescue_delay_ms: u64,
+    /// For how long exits are kept without a manager, in milliseconds; 0: the default.
+    pub discard_after_ms: u64,
     /// Whether to unmount; `None`: where it makes sense.
     pub unmount: Option<bool>,
     /// [`flags::RESCUE`] and [`flags::EMERGENCY`].
@@ -55,6 +58,7 @@ impl Options {
             shell: join(&[b"/bin/sh"]),
             rescue: Rescue::Shell,
             rescue_delay_ms: 10_000,
+            discard_after_ms: 0,
             unmount: None,
             flags: 0,
         }
@@ -98,13 +102,8 @@ impl Options {
         match NAMES.iter().position(|known| name == *known) {
             Some(0) => set_path(&mut self.manager, value),
             Some(1) => set_path(&mut self.shell, value),
-            Some(2) => match parse(value) {
-                Some(seconds) => {
-                    self.rescue_delay_ms = seconds.min(86_400) * 1000;
-                    true
-                }
-                None => false,
-            },
+            Some(2) => set_time(&mut self.rescue_delay_ms, value),
+            Some(3) => set_time(&mut self.discard_after_ms, value),
             Some(_) => false,
             None => true,
         }
@@ -140,10 +139,11 @@ const WORDS: [(&[u8], Set); 15] = [
 ];
 
 /// Names that take a value; the last two only those in [`WORDS`].
-const NAMES: [&[u8]; 5] = [
+const NAMES: [&[u8]; 6] = [
     b"sysmaster.manager=",
     b"sysmaster.rescue_shell=",
     b"sysmaster.rescue_delay=",
+    b"sysmaster.discard_after=",
     b"sysmaster.rescue=",
     b"sysmaster.unmount=",
 ];
@@ -158,6 +158,16 @@ impl Default for Options {
 fn unquote(word: &[u8]) -> &[u8] {
     let word = word.strip_prefix(b"\"").unwrap_or(word);
     word.strip_suffix(b"\"").unwrap_or(word)
+}
+
+/// Seconds, at most a day.
+#[inline(never)]
+fn set_time(ms: &mut u64, value: &[u8]) -> bool {
+    let Some(seconds) = parse(value) else {
+        return false;
+    };
+    *ms = seconds.min(86_400) * 1000;
+    true
 }
 
 #[inline(never)]
@@ -207,6 +217,19 @@ mod tests {
         );
         let long = format!("sysmaster.manager=/{}", "x".repeat(5000));
         assert_eq!(read(&long).1, 1);
+    }
+
+    #[test]
+    fn the_manual_has_every_word() {
+        let manual = include_str!("../../man/init.8").replace('\\', "");
+        for word in WORDS.iter().map(|(word, _)| *word).chain(NAMES) {
+            let word = core::str::from_utf8(word).unwrap();
+            let name = word.split_once('=').map_or(word, |(name, _)| name);
+            // What systemd calls so is the manager's to explain.
+            if !name.starts_with("systemd.") {
+                assert!(manual.contains(name), "{word}");
+            }
+        }
     }
 
     #[test]

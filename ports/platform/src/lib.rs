@@ -28,5 +28,5 @@ mod linux;
 
 pub use linux::{
     cgroup, child, clock, console, degrade, fd, files, heap, kernel, listen, memory, poll, process,
-    random, signal, socket, terminal, users,
+    random, signal, socket, terminal, users, watchdog,
 };

@@ -9,11 +9,12 @@ mod endings;
 mod helpers;
 mod life;
 mod stores;
+mod watchdog;
 
 use crate::helpers::{Helper, Phase};
 use crate::manager::Manager;
 use crate::start::Places;
-use init_wire::{Before, FRAME_MAX, FromManager, Hello, Label, ToManager};
+use init_wire::{Before, FRAME_MAX, FromManager, Hello, Kind, Label, ToManager};
 use platform::poll::{Interest, Poller};
 use platform::{clock, process, socket};
 use std::collections::BTreeMap;
@@ -35,6 +36,9 @@ struct Memory {
     acked: u64,
     finish: bool,
     ready: bool,
+    /// Of the hardware watchdog: every timeout that was told, and the time at reboot.
+    timeouts: Vec<u32>,
+    at_reboot: u32,
 }
 
 /// A machine: directories, init's memory.
@@ -66,6 +70,7 @@ impl World {
             generator: root.join("generate"),
             root: root.clone(),
             builtin: |_| None,
+            set_device: crate::watchdog::set,
             speak: false,
         };
         Self {
@@ -146,6 +151,16 @@ fn keep(init: &OwnedFd, memory: &Mutex<Memory>) {
             FromManager::Ack { seq } => memory.acked = seq,
             FromManager::Finish => memory.finish = true,
             FromManager::Ready => memory.ready = true,
+            FromManager::WatchdogAtReboot { ms } => memory.at_reboot = ms,
+            FromManager::Watchdog { timeout_ms } => {
+                memory.timeouts.push(timeout_ms);
+                if timeout_ms == 0 {
+                    memory.kept.retain(|label, _| label.kind != Kind::WATCHDOG);
+                }
+                let there = memory.kept.keys().any(|label| label.kind == Kind::WATCHDOG);
+                let timeout_ms = if there { timeout_ms } else { 0 };
+                say(init, ToManager::WatchdogArmed { timeout_ms });
+            }
             _ => {}
         }
     }

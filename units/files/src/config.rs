@@ -20,7 +20,10 @@
 //! | `LogLevel=` | `info` | Messages less urgent than this are not logged |
 //! | `ShutdownTimeoutSec=` | 10 min | After this init ends the machine without us |
 //! | `Helpers=` | `processes` | `in-process` runs the helpers inside the manager |
+//!
+//! Those of the hardware watchdog are in [`crate::watchdog`].
 
+use crate::watchdog::Watchdog;
 use std::path::{Path, PathBuf};
 use units::file::{Entry, UnitFile};
 use units::state::Micros;
@@ -90,6 +93,8 @@ pub struct Config {
     pub shutdown_timeout: Micros,
     /// `Helpers=in-process`.
     pub in_process: bool,
+    /// `RuntimeWatchdogSec=` and what belongs to it.
+    pub watchdog: Watchdog,
     /// What was wrong in the files, as `file:line: text`.
     pub findings: Vec<String>,
 }
@@ -111,6 +116,7 @@ impl Default for Config {
             log_level: 6,
             shutdown_timeout: 600_000_000,
             in_process: false,
+            watchdog: Watchdog::default(),
             findings: Vec::new(),
         }
     }
@@ -220,9 +226,11 @@ impl Config {
                 }
             }
             other => {
-                return Err(format!(
-                    "found {other}=, which is no setting of the manager"
-                ));
+                if !self.watchdog.set(other, text)? {
+                    return Err(format!(
+                        "found {other}=, which is no setting of the manager"
+                    ));
+                }
             }
         }
         Ok(())

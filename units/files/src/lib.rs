@@ -1,6 +1,6 @@
 //! The files of an installation, on a running machine or below any root.
 //!
-//! * [`config`]: the manager's settings.
+//! * [`config`]: the manager's settings; [`watchdog`]: those of the hardware watchdog.
 //! * [`loader`]: from a name to a unit: its file, drop-ins, links and what its type implies.
 //! * [`generate`]: generators, built in and others.
 //! * [`install`]: enabling, masking, presets: links in the configuration directory.
@@ -15,3 +15,4 @@ pub mod first_boot;
 pub mod generate;
 pub mod install;
 pub mod loader;
+pub mod watchdog;

@@ -30,7 +30,7 @@ impl KernelLog {
         const DAEMON: u32 = 3 << 3;
         let mut digits = [0; 10];
         let priority = sys::decimal(DAEMON | u32::from(level & 7), &mut digits);
-        let mut line = Vec::with_capacity(name.len() + text.len().min(MAX_LINE) + 12);
+        let mut line = Vec::with_capacity(name.len() + text.len().min(MAX_LINE) + 13);
         line.push(b'<');
         line.extend_from_slice(priority);
         line.push(b'>');
@@ -41,6 +41,8 @@ impl KernelLog {
                 .take(MAX_LINE)
                 .map(|c| if c == b'\n' { b' ' } else { c }),
         );
+        // Without it the kernel waits for the rest of the line, and shows it to nobody until another comes.
+        line.push(b'\n');
         // Full, not allowed, rate-limited: the line is lost.
         let _ = fd::write(log, &line);
     }

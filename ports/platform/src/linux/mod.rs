@@ -20,3 +20,4 @@ pub mod socket;
 mod sys;
 pub mod terminal;
 pub mod users;
+pub mod watchdog;

@@ -3,7 +3,7 @@
 use super::Scenario;
 use super::rig::Rig;
 use std::os::unix::net::UnixDatagram;
-use units::state::{ActiveState, Outcome};
+use units::state::{ActiveState, Exit, Outcome};
 use units::wire::helper::Verb;
 
 pub const ALL: &[Scenario] = &[
@@ -11,6 +11,11 @@ pub const ALL: &[Scenario] = &[
     ("notify: foreign and senseless", foreign),
     ("notify: main process", main_process),
     ("notify: watchdog", watchdog),
+    ("watchdog: fed in time", watchdog_fed),
+    ("watchdog: triggered, its own signal", watchdog_triggered),
+    ("watchdog: another span", watchdog_span),
+    ("watchdog: waits while the helper is away", watchdog_away),
+    ("watchdog: what the service is told", watchdog_told),
     ("notify: while the helper is away", away),
     ("notify-reload", reload),
     ("notify: deposit", deposit),
@@ -42,6 +47,12 @@ pub fn client(words: &[String]) {
             }
             // So that the sender of the last datagram can still be looked up.
             _ if word == "linger" => std::thread::sleep(std::time::Duration::from_millis(300)),
+            Some(("feed", times)) => {
+                for _ in 0..times.parse().unwrap() {
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                    say(b"WATCHDOG=1");
+                }
+            }
             Some(("raw", _)) => say(b"READY=1\xff\xfe"),
             Some(("long", _)) => say(&vec![b'x'; 6000]),
             Some(("listen", name)) => deposits(&path, name),
@@ -211,6 +222,68 @@ fn watchdog(rig: &mut Rig) {
     assert_eq!(rig.start("a.service"), Outcome::Done);
     rig.is("a.service", ActiveState::Failed);
     assert_eq!(rig.reports["a.service"].result, "watchdog");
+}
+
+/// A service with these settings that says this.
+fn watched(rig: &mut Rig, settings: &str, words: &str) {
+    let text = format!("{settings}\nLimitCORE=0\n{}", says(words));
+    rig.load("a.service", &text);
+    rig.helper();
+    assert_eq!(rig.start("a.service"), Outcome::Done);
+}
+
+fn watchdog_fed(rig: &mut Rig) {
+    watched(rig, "WatchdogSec=1", "READY=1 feed:15 STATUS=fed sleep");
+    rig.until("it was fed past its time", |rig| {
+        rig.reports["a.service"].status == "fed"
+    });
+    assert_eq!(rig.active("a.service"), ActiveState::Active);
+    rig.is("a.service", ActiveState::Failed);
+    assert_eq!(rig.reports["a.service"].result, "watchdog");
+}
+
+fn watchdog_triggered(rig: &mut Rig) {
+    let settings = "WatchdogSignal=SIGUSR1\nRestart=on-watchdog";
+    watched(rig, settings, "READY=1 wait:@D/go WATCHDOG=trigger sleep");
+    std::fs::write(rig.directory.join("go"), "").unwrap();
+    rig.is("a.service", ActiveState::Failed);
+    let report = &rig.reports["a.service"];
+    assert_eq!(report.result, "watchdog");
+    assert_eq!(report.exit, Some(Exit::Signal(10)));
+    assert!(report.restart.is_some(), "without WatchdogSec= too");
+}
+
+fn watchdog_span(rig: &mut Rig) {
+    watched(rig, "WatchdogSec=1h", "READY=1 WATCHDOG_USEC=200000 sleep");
+    rig.is("a.service", ActiveState::Failed);
+    assert_eq!(rig.reports["a.service"].result, "watchdog");
+}
+
+fn watchdog_away(rig: &mut Rig) {
+    watched(rig, "WatchdogSec=1", "READY=1 sleep");
+    rig.kill_helper();
+    // Longer than its time: nobody was there to hear it.
+    std::thread::sleep(std::time::Duration::from_millis(1300));
+    rig.helper();
+    rig.until("it is adopted", |rig| rig.reports.contains_key("a.service"));
+    assert_eq!(rig.active("a.service"), ActiveState::Active);
+    // From then on it has all of it again, and no more.
+    rig.is("a.service", ActiveState::Failed);
+    assert_eq!(rig.reports["a.service"].result, "watchdog");
+}
+
+fn watchdog_told(rig: &mut Rig) {
+    // (No NotifyAccess=: a watched service may say that it lives.)
+    let told =
+        "echo $WATCHDOG_USEC $WATCHDOG_PID $$$$ $${NOTIFY_SOCKET:+heard} >@D/told; exec sleep 1000";
+    rig.load(
+        "a.service",
+        &format!("WatchdogSec=1h\nExecStart=/bin/sh -c '{told}'\n"),
+    );
+    rig.helper();
+    assert_eq!(rig.start("a.service"), Outcome::Done);
+    let pid = rig.reports["a.service"].main.unwrap().pid;
+    rig.reads("told", &format!("3600000000 {pid} {pid} heard\n"));
 }
 
 fn away(rig: &mut Rig) {
