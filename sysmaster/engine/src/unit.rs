@@ -105,7 +105,8 @@ impl Engine {
             .filter(|_| finished)
             .map(|verb| (verb, seen.outcome));
         self.set_state(unit, to, hint);
-        if pending == Some(Verb::ResetFailed) {
+        // A command that a unit that is down was given keeps it from being at rest.
+        if pending.is_some() && down {
             self.look.push_back(unit);
         }
     }
