@@ -215,6 +215,8 @@ impl Manager {
         if error.is_some() || !implied.is_empty() {
             self.amend(&name, error, implied);
         }
+        let can = can_reload;
+        self.inputs.push_back(Input::CanReload { unit: id, can });
     }
 
     /// Loads a unit into the engine again with what its helper added: dependencies that follow
