@@ -26,6 +26,12 @@ def program(source):
         return out.read_bytes()
 
 
+def kernel():
+    """Debian's kernel for virtual machines; its path."""
+    name = "linux-image-cloud-amd64"
+    return packages.kernel(packages.fetch(DEB_ARCH, [name])[name])
+
+
 def skeleton():
     """The directories that every guest has."""
     tree = cpio.Tree()

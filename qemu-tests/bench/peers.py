@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The benchmark of run.py for others' inits, side by side with ours.
 
-    peers.py --dist dist/x86_64 --kernel FILE --out FILE [--only NAME]... [--quick] [--verbose]
+    peers.py --dist dist/x86_64 --out FILE [--only NAME]... [--quick] [--verbose]
 
 Same kernel, same guest, same service program, instructions counted; the peers are Debian's packages,
 unpacked. Each brings up N services as its own documentation says: `flat` without order, `chain` in
@@ -159,12 +159,12 @@ def line(row):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dist", required=True, help="what `make dist` left for x86_64")
-    parser.add_argument("--kernel", required=True)
     parser.add_argument("--out", required=True, type=pathlib.Path)
     parser.add_argument("--only", action="append", choices=PEERS, help="this one (may be given again)")
     parser.add_argument("--quick", action="store_true", help="50 services flat only")
     parser.add_argument("--verbose", action="store_true", help="print the guests' consoles")
     args = parser.parse_args()
+    args.kernel = counted.kernel()
     print("boot: ms from PID 1's exec to the last service's first instruction; first: to the first service's;\n"
           "restart: ms from kill -9 to the next instance; PSS: KiB with 50 services, and for each further one;\n"
           "memory: KiB of user and kernel for each further one; wake-ups: in ten idle minutes.")  # fmt: skip

@@ -99,7 +99,7 @@ def count(args, program, services=0):
 
 def machine(args, tree, append):
     """Boots a kernel with this first root; the values its console showed."""
-    text = counted.boot(tree, args.kernel, f"rdinit=/init {append}", timeout=600)
+    text = counted.boot(tree, args.kernel, f"rdinit=/init {append}", timeout=1500)
     values = {m[1]: float(m[2]) for m in re.finditer(r"BENCH (\w+) (-?[\d.]+)", text)}
     if args.verbose or "end" not in values:
         sys.stdout.write(text)

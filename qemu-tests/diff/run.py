@@ -76,8 +76,7 @@ class Laboratory:
     def __init__(self, dist, verbose=False):
         self.dist, self.verbose = dist, verbose
         self.fetched = packages.fetch(counted.DEB_ARCH, ["systemd", "busybox-static"], closure=True)
-        name = "linux-image-cloud-amd64"
-        self.kernel = packages.kernel(packages.fetch(counted.DEB_ARCH, [name])[name])
+        self.kernel = counted.kernel()
 
     def boot(self, side, forest):
         tree = image(side, forest, self.dist, self.fetched)
