@@ -91,8 +91,15 @@ bench: dist/x86_64/.built target/image/x86_64.cpio ## boot, restart, recovery an
 	@qemu-tests/bench/run.py --dist dist/x86_64 --kernel target/image/x86_64.kernel --out target/report/bench.json \
 	  --examples "$$(ports/toolchain/cross x86_64 --where)/examples"
 
+bench-peers: dist/x86_64/.built ## the same for busybox init, sysvinit, runit, finit and systemd, side by side (30 min)
+	@qemu-tests/bench/peers.py --dist dist/x86_64 --out target/report/peers.json
+
+diff: dist/x86_64/.built ## random unit trees under systemd 257 and under ours, in QEMU; SEEDS= trees from FROM=
+	@qemu-tests/diff/run.py --seeds $(or $(SEEDS),40) --from $(or $(FROM),1)
+
 clean: ## remove what was built (not the fetched packages)
 	rm -rf target dist
 
-.PHONY: help corpus setup build dist rootfs run test test-all qemu-test lint size bench clean sim sim-mutants
+.PHONY: help corpus setup build dist rootfs run test test-all qemu-test lint size bench bench-peers diff clean \
+  sim sim-mutants
 .DELETE_ON_ERROR:

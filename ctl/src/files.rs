@@ -72,7 +72,7 @@ impl Place {
         if helpers.is_dir() {
             helpers.join(unit_type).exists() || helpers.join(unit_type).is_symlink()
         } else {
-            matches!(unit_type, "service" | "socket")
+            matches!(unit_type, "service" | "socket" | "mount")
         }
     }
 
@@ -83,7 +83,7 @@ impl Place {
             unit_path: path,
             strict: false,
             start_limit: StartLimit::default(),
-            has_type: |kind| kind == "service",
+            has_type: |kind| matches!(kind, "service" | "mount"),
         })
     }
 }

@@ -77,7 +77,8 @@ fn carry_out(
         run.print(&json::jobs(verb, &watched));
     }
     let mut code = exit::OK;
-    for one in &watched {
+    // Of some it is known at once how they ended; who does not wait does not ask.
+    for one in watched.iter().filter(|_| !run.options.no_block) {
         let Some((verb, result, detail)) = &one.ended else {
             continue;
         };
@@ -381,7 +382,14 @@ pub fn reset_failed(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Faul
     if units.is_empty() && !words.is_empty() {
         return Ok(exit::OK);
     }
-    simple(run, &Request::ResetFailed { units })
+    // Only what queues jobs tells by its status that there is no such unit.
+    simple(run, &Request::ResetFailed { units }).map_err(|fault| match fault.code {
+        exit::NOT_INSTALLED => Fault {
+            code: exit::FAILURE,
+            ..fault
+        },
+        _ => fault,
+    })
 }
 
 /// `poweroff`, `reboot`, `halt`, `kexec`.

@@ -545,6 +545,14 @@ pub fn unknown(name: &str) -> UnitDetail {
     }
 }
 
+/// The unit's result. One that never failed, because it never ran for instance, succeeded.
+fn result_of(one: &UnitDetail) -> &str {
+    match one.result.as_str() {
+        "" if one.line.active != ActiveState::Failed => "success",
+        result => result,
+    }
+}
+
 /// A unit's properties.
 pub fn properties(one: &UnitDetail) -> Properties {
     let (code, status) = match one.exit {
@@ -567,7 +575,7 @@ pub fn properties(one: &UnitDetail) -> Properties {
         ("NeedDaemonReload", yes(one.need_reload)),
         ("CanReload", yes(one.can_reload)),
         ("Documentation", one.documentation.join(" ")),
-        ("Result", one.result.clone()),
+        ("Result", result_of(one).to_owned()),
         ("ResultDetail", one.detail.clone()),
         ("StatusText", one.status.clone()),
         ("InvocationID", one.invocation.clone()),

@@ -56,7 +56,7 @@ pub mod exit {
     pub const NOT_IMPLEMENTED: i32 = 3;
     /// `status` and `is-active`: there is no such unit.
     pub const UNKNOWN: i32 = 4;
-    /// Only root may.
+    /// Only root may; or the unit's settings or a queued job forbid it.
     pub const DENIED: i32 = 4;
     /// There is no such unit.
     pub const NOT_INSTALLED: i32 = 5;

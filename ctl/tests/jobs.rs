@@ -114,6 +114,13 @@ fn refusals_have_the_exit_status_of_their_kind() {
 }
 
 #[test]
+fn no_such_unit_is_a_mere_failure_for_what_queues_nothing() {
+    let fake = Fake::new(|_, _| refuse(ErrorKind::NotFound, "no"));
+    let run = sctl(&fake, &["reset-failed", "a"]);
+    assert_eq!((run.code, run.err.as_str()), (1, "sctl: no\n"));
+}
+
+#[test]
 fn no_block_does_not_wait() {
     let fake = Fake::new(|_, _| vec![queued("a.service", 1)]);
     let run = sctl(&fake, &["--no-block", "restart", "a"]);

@@ -20,6 +20,7 @@ fn program(name: &str) -> Option<Program> {
         }
         "sctl" => Some(sctl::main),
         "service" | "sysmaster-service" => Some(|_| unit_service::main()),
+        "mount" | "sysmaster-mount" => Some(|_| unit_mount::main()),
         "socket" | "sysmaster-socket" => Some(|_| unit_socket::main()),
         _ => None,
     }
@@ -29,6 +30,7 @@ fn program(name: &str) -> Option<Program> {
 fn inside(unit_type: &str) -> Option<Box<dyn UnitType>> {
     match unit_type {
         "service" => Some(Box::new(unit_service::services())),
+        "mount" => Some(Box::new(unit_mount::Mounts::default())),
         "socket" => Some(Box::new(unit_socket::Sockets::default())),
         _ => None,
     }
@@ -57,7 +59,7 @@ fn main() {
         Some(program) => program(arguments),
         None => {
             eprintln!(
-                "usage: sysmaster|sctl|service|socket ARGUMENT…, as a name of this file or behind it"
+                "usage: sysmaster|sctl|service|socket|mount ARGUMENT…, as a name of this file or behind it"
             );
             2
         }
@@ -75,6 +77,7 @@ mod tests {
         assert!(known("sysmaster") && known("/usr/bin/sctl"));
         assert!(known("/usr/lib/sysmaster/helpers/service") && known("sysmaster-service"));
         assert!(known("/usr/lib/sysmaster/helpers/socket"));
+        assert!(known("/usr/lib/sysmaster/helpers/mount"));
         assert!(!known("multicall") && !known("") && !known("/") && named(None).is_none());
     }
 }

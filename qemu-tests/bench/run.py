@@ -16,21 +16,18 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, os.path.join(ROOT, "rootfs/image"))
-import cpio  # noqa: E402  (beside the image builder)
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+import counted  # noqa: E402
 
 ARCH = "x86_64"
 TARGETS = ["sysinit.target", "basic.target", "multi-user.target", "shutdown.target"]
 
 
-def unit(shape, number, services):
+def unit(shape, number):
     """The unit file of one service in a chain of five ('chain', 'ready') or on its own ('flat')."""
     lines = ["[Unit]"]
     if shape in ("chain", "ready") and number % 5:
@@ -42,83 +39,67 @@ def unit(shape, number, services):
     return "\n".join(lines) + "\n"
 
 
-def tree(root, args, shape, services):
-    """Lays out the guest's root file system."""
-    for d in ["bench", "proc", "sys", "dev", "run", "tmp", "etc/sysmaster/system", "sbin", "usr/lib/sysmaster/helpers",
-              "usr/lib/sysmaster/system"]:
-        os.makedirs(os.path.join(root, d))
+def guest():
+    """The root file system that all guests begin with: the meter as /init, the service, and the floor."""
+    tree = counted.skeleton()
+    tree.directory("root")
     for name in ["service", "meter"]:
-        out = os.path.join(root, "bench", name)
-        subprocess.run(["musl-gcc", "-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-Wno-clobbered", "-o", out,
-                        os.path.join(HERE, name + ".c")], check=True)
-    os.symlink("bench/meter", os.path.join(root, "init"))
-    shutil.copy(os.path.join(args.dist, "sbin/init"), os.path.join(root, "sbin/init"))
-    for name in ["init-worker", "sysmaster"]:
-        shutil.copy(os.path.join(args.dist, "usr/lib/sysmaster", name), os.path.join(root, "usr/lib/sysmaster", name))
-    os.symlink("../sysmaster", os.path.join(root, "usr/lib/sysmaster/helpers/service"))
-    units = os.path.join(root, "usr/lib/sysmaster/system")
+        tree.file(f"bench/{name}", counted.program(HERE / f"{name}.c"), 0o755)
+    tree.symlink("init", "bench/meter")
+    return tree
+
+
+def units(tree, directory, shape, services):
+    """Unit files below `directory` that bring up the services, for a manager that reads such."""
     for target in TARGETS:
-        shutil.copy(os.path.join(args.dist, "usr/lib/sysmaster/system", target), units)
-    os.symlink("multi-user.target", os.path.join(units, "default.target"))
-    with open(os.path.join(root, "etc/sysmaster/system.conf"), "w") as f:
-        f.write("[Manager]\nShowStatus=no\n")
-    wants = os.path.join(units, "multi-user.target.wants")
-    os.makedirs(wants)
+        tree.file(f"{directory}/{target}", (counted.ROOT / "rootfs/units" / target).read_bytes())
+    tree.symlink(f"{directory}/default.target", "multi-user.target")
     for number in range(services):
         name = f"bench-{number}.service"
-        with open(os.path.join(units, name), "w") as f:
-            f.write(unit(shape, number, services))
-        os.symlink("../" + name, os.path.join(wants, name))
+        tree.file(f"{directory}/{name}", unit(shape, number))
+        tree.symlink(f"{directory}/multi-user.target.wants/{name}", f"../{name}")
+
+
+def ours(tree, dist, shape, services):
+    """Our own distribution tree, with the bench's units in place of the default ones."""
+    for path in ["sbin/init", "usr/lib/sysmaster/init-worker", "usr/lib/sysmaster/sysmaster"]:
+        tree.file(path, pathlib.Path(dist, path).read_bytes(), 0o755)
+    tree.symlink("usr/lib/sysmaster/helpers/service", "../sysmaster")
+    tree.file("etc/sysmaster/system.conf", "[Manager]\nShowStatus=no\n")
+    units(tree, "usr/lib/sysmaster/system", shape, services)
 
 
 def boot(args, pid1, shape, services, full=False):
-    """One boot; the values the meter printed."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as top:
-        root = os.path.join(top, "root")
-        os.makedirs(root)
-        tree(root, args, shape, services)
-        archive = os.path.join(top, "initramfs")
-        packed = cpio.Tree()
-        packed.copy(pathlib.Path(root), "")
-        with open(archive, "wb") as f:
-            cpio.write(packed, f)
-        append = f"console=ttyS0 panic=-1 quiet loglevel=1 rdinit=/init bench_n={services} bench_pid1={pid1}"
-        if full:
-            append += " bench_full=1"
-        values = machine(args, archive, append)
-        if "end" not in values or values.get("started") != services:
-            sys.exit(f"bench: {pid1} {shape} {services}: the guest did not finish its scenario (its console is above)")
-        return values
+    """One boot of the floor or of ours; the values the meter printed."""
+    tree = guest()
+    ours(tree, args.dist, shape, services)
+    return meter(args, tree, pid1, f"{pid1} {shape}", services, full)
+
+
+def meter(args, tree, pid1, what, services, full=False):
+    """Boots a tree with this PID 1; the values the meter printed."""
+    append = f"bench_n={services} bench_pid1={pid1}" + (" bench_full=1" if full else "")
+    values = machine(args, tree, append)
+    if "end" not in values or values.get("started") != services:
+        sys.exit(f"bench: {what} {services}: the guest did not finish its scenario")
+    return values
 
 
 def count(args, program, services=0):
     """One run of an example of ours as the only process of a machine; the values it printed."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as top:
-        guest = cpio.Tree()
-        guest.character_device("dev/console", 5, 1)
-        guest.file("init", pathlib.Path(args.examples, program).read_bytes(), 0o755)
-        if services:
-            root = pathlib.Path(top, "root")
-            root.mkdir()
-            tree(str(root), args, "flat", services)
-            guest.copy(root / "usr/lib/sysmaster/system", "usr/lib/sysmaster/system")
-        archive = os.path.join(top, "initramfs")
-        with open(archive, "wb") as f:
-            cpio.write(guest, f)
-        values = machine(args, archive, "console=ttyS0 panic=-1 quiet loglevel=1 rdinit=/init")
-        if "end" not in values:
-            sys.exit(f"bench: {program} did not finish")
-        return values
+    tree = counted.skeleton()
+    tree.file("init", pathlib.Path(args.examples, program).read_bytes(), 0o755)
+    if services:
+        units(tree, "usr/lib/sysmaster/system", "flat", services)
+    values = machine(args, tree, "")
+    if "end" not in values:
+        sys.exit(f"bench: {program} did not finish")
+    return values
 
 
-def machine(args, initramfs, append):
+def machine(args, tree, append):
     """Boots a kernel with this first root; the values its console showed."""
-    command = ["qemu-system-x86_64", "-M", "microvm,isa-serial=on", "-accel", "tcg,thread=single", "-icount",
-               "shift=0,sleep=off", "-cpu", "qemu64", "-smp", "1", "-m", "512", "-nographic", "-nodefaults",
-               "-serial", "stdio", "-no-reboot", "-kernel", args.kernel, "-initrd", initramfs, "-append", append]
-    run = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                         timeout=600)
-    text = run.stdout.decode("latin1")
+    text = counted.boot(tree, args.kernel, f"rdinit=/init {append}", timeout=1500)
     values = {m[1]: float(m[2]) for m in re.finditer(r"BENCH (\w+) (-?[\d.]+)", text)}
     if args.verbose or "end" not in values:
         sys.stdout.write(text)
@@ -147,7 +128,7 @@ def engine(args, table):
     table.add("engine: transaction of 100,000 units", million["transaction_100k"], "M instr", 200)
     table.add("engine: job of one unit among 10,000", million["one_job"], "M instr")
     # The test knows the bounds, and fails beyond them.
-    memory = subprocess.run(["cargo", "test", "-q", "-p", "engine", "--test", "memory", "--", "--nocapture"], cwd=ROOT,
+    memory = subprocess.run(["cargo", "test", "-q", "-p", "engine", "--test", "memory", "--", "--nocapture"], cwd=counted.ROOT,
                             check=True, stdout=subprocess.PIPE, text=True).stdout
     for what, value in re.findall(r"^(unit|service|queued job)\b.* (\d+)$", memory, re.M):
         table.add(f"engine: bytes for each {what}", float(value), "bytes", {"unit": 310, "service": 440, "queued job": 300}[what])

@@ -133,7 +133,7 @@ impl Setup {
         must(install(init, &library.join("init")), "init");
         must(install(worker, &library.join("init-worker")), "init-worker");
         must(install(programs, &library.join("sysmaster")), "sysmaster");
-        for unit_type in ["service", "socket"] {
+        for unit_type in ["service", "socket", "mount"] {
             must(
                 symlink("../sysmaster", library.join("helpers").join(unit_type)),
                 "a helper's link",

@@ -321,9 +321,10 @@ pub(crate) fn rejection(reason: Rejection) -> (ErrorKind, String) {
         }
         Rejection::NotLoaded(unit, why) => (ErrorKind::BadUnit, format!("{unit}: {why}")),
         Rejection::Refused(why) => (ErrorKind::Unsupported, why),
-        Rejection::Contradiction(why) => (ErrorKind::Transaction, why),
-        Rejection::Cycle(why) => (ErrorKind::Transaction, why),
-        Rejection::Destructive(why) => (ErrorKind::Transaction, why),
+        // systemctl's exit status for both is that of a missing permission.
+        Rejection::Forbidden(why) | Rejection::Destructive(why) => (ErrorKind::Denied, why),
+        Rejection::Misfit(why) => (ErrorKind::BadRequest, why),
+        Rejection::Contradiction(why) | Rejection::Cycle(why) => (ErrorKind::Transaction, why),
         Rejection::ShuttingDown => (
             ErrorKind::ShuttingDown,
             "the machine is going down, nothing new is started".into(),

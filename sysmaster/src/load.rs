@@ -215,6 +215,8 @@ impl Manager {
         if error.is_some() || !implied.is_empty() {
             self.amend(&name, error, implied);
         }
+        let can = can_reload;
+        self.inputs.push_back(Input::CanReload { unit: id, can });
     }
 
     /// Loads a unit into the engine again with what its helper added: dependencies that follow
@@ -225,6 +227,10 @@ impl Manager {
             spec.load = LoadState::BadSetting { reason };
         }
         for item in implied {
+            if let Some(required) = mounts_for(&item.key) {
+                spec.mounts_for.push((required, item.value.clone()));
+                continue;
+            }
             let Some(kind) = DepKind::from_key(&item.key) else {
                 continue;
             };
@@ -232,6 +238,7 @@ impl Manager {
                 spec.add_dep(kind, other);
             }
         }
+        self.loader.need_mounts(&mut spec);
         spec.tidy();
         self.inputs.push_back(Input::Loaded {
             spec: Box::new(spec),
@@ -320,6 +327,15 @@ impl Manager {
             names.len()
         );
         self.log(6, "", &text);
+    }
+}
+
+/// Whether a directive that names paths requires their mounts, or only wants them.
+fn mounts_for(key: &str) -> Option<bool> {
+    match key {
+        "RequiresMountsFor" => Some(true),
+        "WantsMountsFor" => Some(false),
+        _ => None,
     }
 }
 

@@ -219,6 +219,11 @@ fn read_socket(unit: &Loaded) -> Vec<Finding> {
     reading.map_or_else(Vec::new, |reading| reading.findings)
 }
 
+fn read_mount(unit: &Loaded) -> Vec<Finding> {
+    let reading = unit_mount::config::read(&source(unit), false);
+    reading.map_or_else(Vec::new, |reading| reading.findings)
+}
+
 impl Tree<'_> {
     /// Loads a unit somebody asked for.
     fn ask(&mut self, name: &UnitName) -> Option<usize> {
@@ -292,9 +297,11 @@ impl Tree<'_> {
         let mut findings = unit.findings.clone();
         match unit.spec.id.unit_type() {
             // Of a file that cannot be read the rest says nothing.
-            "service" | "socket" if matches!(unit.spec.load, LoadState::Error { .. }) => {}
+            "service" | "socket" | "mount" if matches!(unit.spec.load, LoadState::Error { .. }) => {
+            }
             "service" => findings.extend(self.read_service(&unit)),
             "socket" => findings.extend(read_socket(&unit)),
+            "mount" => findings.extend(read_mount(&unit)),
             "target" | "slice" => {}
             _ => self.check_type(&unit, &mut findings),
         }

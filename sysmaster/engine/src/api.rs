@@ -130,6 +130,13 @@ pub enum Input {
         /// Who carries it out.
         backing: Backing,
     },
+    /// A unit's helper has read its sections.
+    CanReload {
+        /// Unit.
+        unit: UnitId,
+        /// Whether a reload is possible.
+        can: bool,
+    },
     /// Somebody wants a transaction. Everything its requirements reach has been `Loaded`.
     Enqueue {
         /// For the answer.
@@ -456,8 +463,12 @@ pub enum Cause {
 pub enum Rejection {
     /// The anchor, or a unit it requires, could not be loaded: name and reason.
     NotLoaded(String, String),
-    /// The unit may not be started or stopped by hand, or cannot do this.
+    /// The unit cannot do this.
     Refused(String),
+    /// The unit's settings keep it from being started, stopped or isolated by hand.
+    Forbidden(String),
+    /// The request makes no sense: this job mode does not go with this verb.
+    Misfit(String),
     /// Jobs contradict each other: link by link, in words.
     Contradiction(String),
     /// An ordering cycle that could not be broken, link by link.

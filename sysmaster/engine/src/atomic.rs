@@ -78,7 +78,7 @@ impl Engine {
         if matches!(mode, Isolate | Flush | ReplaceIrreversibly) {
             let text =
                 "what is started atomically can be undone, and stops and cancels nothing else";
-            return Err(Rejection::Refused(String::from(text)));
+            return Err(Rejection::Misfit(String::from(text)));
         }
         let mut anchors: Vec<(u32, JobVerb)> = Vec::new();
         for name in names {

@@ -241,6 +241,9 @@ impl Engine {
     fn decide(&mut self, input: Input, entropy: Entropy<'_>) {
         match input {
             Input::Loaded { .. } => {}
+            Input::CanReload { unit, can } => {
+                self.arena.at(self.arena.resolve(unit.0)).can_reload = Some(can);
+            }
             Input::Enqueue {
                 ticket,
                 unit,
@@ -394,6 +397,8 @@ pub fn words(reason: &Rejection) -> String {
     match reason {
         Rejection::NotLoaded(name, why) => [name.as_str(), " cannot be used: ", why].concat(),
         Rejection::Refused(text)
+        | Rejection::Forbidden(text)
+        | Rejection::Misfit(text)
         | Rejection::Contradiction(text)
         | Rejection::Destructive(text) => text.clone(),
         Rejection::Cycle(text) => ["ordering cycle: ", text].concat(),

@@ -101,7 +101,8 @@ pub(crate) struct Unit {
     pub limit_hit: bool,
     pub ignore_on_isolate: bool,
     pub has_conditions: bool,
-    pub can_reload: bool,
+    /// `None`: its helper has not said yet.
+    pub can_reload: Option<bool>,
     /// A record of it is stored.
     pub recorded: bool,
     /// The stored record is not up to date.
@@ -144,7 +145,7 @@ impl Unit {
             limit_hit: false,
             ignore_on_isolate: false,
             has_conditions: false,
-            can_reload: false,
+            can_reload: None,
             recorded: false,
             dirty: false,
             unsorted: false,

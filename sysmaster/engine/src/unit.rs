@@ -78,7 +78,7 @@ impl Engine {
             return;
         }
         it.heard = seen.seq;
-        it.can_reload = seen.can_reload;
+        it.can_reload = Some(seen.can_reload);
         let pending = it.pending;
         if pending.is_some() && seen.seq < it.seq && !mutant!(24) {
             return;

@@ -83,7 +83,7 @@ impl Engine {
             restart_at: unit.restart_at,
             restarts: unit.restarts,
             limit_hit: unit.limit_hit,
-            can_reload: unit.can_reload,
+            can_reload: unit.can_reload == Some(true),
             job: self.job_of(id),
         })
     }

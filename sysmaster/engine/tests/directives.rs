@@ -10,7 +10,7 @@
 mod common;
 
 use common::{Does, World};
-use engine::api::Verdict;
+use engine::api::{Input, Verdict};
 use units::spec::{Action, CollectMode, StartLimit, UnitSpec};
 use units::state::{ActiveState, JobMode, JobVerb};
 
@@ -458,6 +458,26 @@ fn refuse_manual_start() {
     w.start("b");
     assert!(w.is_up("a"), "pulled in it may be");
     assert!(w.stop("a"), "stopped as well");
+}
+
+#[test]
+fn what_cannot_be_reloaded_is_not_tried() {
+    let mut w = world(&[("a", ""), ("t.target", "")]);
+    assert!(!w.run(JobVerb::Reload, "t.target"));
+    // It may be able to: its helper has not read it yet.
+    assert!(w.run(JobVerb::Reload, "a"));
+    let unit = w.id("a");
+    w.feed(Input::CanReload { unit, can: false });
+    assert!(!w.run(JobVerb::Reload, "a"));
+}
+
+#[test]
+fn try_reload_of_what_is_down_is_no_start() {
+    let mut w = world(&[("a", "")]);
+    set(&mut w, "a", |spec| spec.refuse_manual_start = true);
+    let unit = w.id("a");
+    w.feed(Input::CanReload { unit, can: true });
+    assert!(w.run(JobVerb::TryReload, "a"), "there is nothing to do");
 }
 
 #[test]

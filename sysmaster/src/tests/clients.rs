@@ -50,9 +50,17 @@ fn refusals_say_why() {
         mode: JobMode::Replace,
         wait: true,
     };
+    let job = |verb: JobVerb, mode: JobMode| Request::Jobs {
+        verb,
+        units: vec!["a.service".into()],
+        mode,
+        wait: true,
+    };
     for (request, expected) in [
         (start("nothing.service"), ErrorKind::NotFound),
         (start("no unit name"), ErrorKind::BadRequest),
+        (job(JobVerb::Start, JobMode::Isolate), ErrorKind::Denied),
+        (job(JobVerb::Stop, JobMode::Isolate), ErrorKind::BadRequest),
         (Request::Cancel { jobs: vec![77] }, ErrorKind::NotFound),
         (
             Request::Kill {

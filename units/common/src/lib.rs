@@ -16,6 +16,7 @@ pub mod file;
 pub mod glob;
 #[cfg(feature = "std")]
 pub mod journal;
+pub mod mounts;
 pub mod name;
 #[cfg(feature = "std")]
 pub mod runtime;

@@ -15,7 +15,7 @@
 //! | `DefaultEnvironment=` | none | Variables every service gets |
 //! | `UnitPath=` | see [`DEFAULT_UNIT_PATH`] | Directories searched for units, first come first served |
 //! | `GeneratorPath=` | see [`DEFAULT_GENERATOR_PATH`] | Directories of generators, first come first served |
-//! | `BuiltinGenerators=` | `getty sysv` | Generators that are built in and run; empty: none |
+//! | `BuiltinGenerators=` | `fstab getty sysv` | Generators that are built in and run; empty: none |
 //! | `ShowStatus=` | unless `quiet` | Lines on the console |
 //! | `LogLevel=` | `info` | Messages less urgent than this are not logged |
 //! | `ShutdownTimeoutSec=` | 10 min | After this init ends the machine without us |
@@ -54,7 +54,7 @@ pub const DEFAULT_GENERATOR_PATH: [&str; 4] = [
 ];
 
 /// The generators that are built in.
-pub const BUILTIN_GENERATORS: [&str; 2] = ["getty", "sysv"];
+pub const BUILTIN_GENERATORS: [&str; 3] = ["fstab", "getty", "sysv"];
 
 /// Directories of the settings, the weakest first.
 const DIRECTORIES: [&str; 3] = ["/usr/lib/sysmaster", "/run/sysmaster", "/etc/sysmaster"];

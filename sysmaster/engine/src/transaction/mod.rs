@@ -344,9 +344,14 @@ impl Engine {
     fn admit(&self, id: u32, request: &Request) -> Result<Option<JobVerb>, Rejection> {
         let unit = self.arena.get(id);
         let name = self.arena.name(id);
-        let refuse = |parts: &[&str]| Err(Rejection::Refused(parts.concat()));
+        let refuse = |parts: &[&str]| Err(Rejection::Forbidden(parts.concat()));
         let mut verb = request.verb;
-        if matches!(verb, JobVerb::ReloadOrStart | JobVerb::TryReload) && !unit.can_reload {
+        let cannot = match unit.can_reload {
+            Some(can) => !can,
+            // Not known yet, and of no matter where there is nothing to reload.
+            None => unit.active.is_up(),
+        };
+        if matches!(verb, JobVerb::ReloadOrStart | JobVerb::TryReload) && cannot {
             let try_only = verb == JobVerb::TryReload;
             verb = if try_only {
                 JobVerb::TryRestart
@@ -367,14 +372,15 @@ impl Engine {
             _ => true,
         };
         if !fits {
-            return refuse(&[
+            let text = [
                 "the ",
                 verb.as_str(),
                 " of ",
                 name,
                 " cannot have this job mode: isolate and restart-dependencies are for starts, \
                  triggering is for stops",
-            ]);
+            ];
+            return Err(Rejection::Misfit(text.concat()));
         }
         if request.mode == JobMode::Isolate && !unit.settings().allow_isolate {
             return refuse(&[
@@ -430,7 +436,10 @@ impl Engine {
     /// Why a unit cannot have this job, if it cannot.
     fn inapplicable(&self, id: u32, verb: JobVerb) -> Option<Rejection> {
         let unit = self.arena.get(id);
-        let cannot = verb == JobVerb::Reload && unit.active.is_up() && !unit.can_reload;
+        let cannot = verb == JobVerb::Reload
+            && !unit
+                .can_reload
+                .unwrap_or(unit.backing == Backing::Helper && !unit.active.is_up());
         cannot.then(|| {
             Rejection::Refused(
                 [

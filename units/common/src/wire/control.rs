@@ -369,7 +369,8 @@ pub struct UpgradeLine {
 pub enum ErrorKind {
     /// The frame or an argument cannot be understood.
     BadRequest,
-    /// Only root, over the control socket.
+    /// Only root, over the control socket; or a unit's settings (`RefuseManualStart=`,
+    /// `AllowIsolate=`) or a queued job that may not be undone stand against it.
     Denied,
     /// There is no such unit or job.
     NotFound,
@@ -377,7 +378,7 @@ pub enum ErrorKind {
     BadUnit,
     /// The unit cannot do that.
     Unsupported,
-    /// The transaction is contradictory, cyclic, or would undo a queued job.
+    /// The transaction is contradictory or cyclic.
     Transaction,
     /// Too many clients, jobs or units.
     Busy,

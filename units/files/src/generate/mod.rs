@@ -14,9 +14,10 @@
 //! `SYSTEMD_FIRST_BOOT`, `SYSTEMD_ARCHITECTURE` and, on a virtual machine or in a container,
 //! `SYSTEMD_VIRTUALIZATION`. Unlike systemd's it is not kept in a sandbox.
 //!
-//! Built in are [`getty`] and [`sysv`]; `BuiltinGenerators=` switches them off. At the first boot presets are applied here as well.
+//! Built in are [`fstab`], [`getty`] and [`sysv`]; `BuiltinGenerators=` switches them off. At the first boot presets are applied here as well.
 
 mod external;
+pub mod fstab;
 pub mod getty;
 pub mod sysv;
 
@@ -68,7 +69,8 @@ pub struct Circumstances<'a> {
 pub fn has_work(about: &Circumstances<'_>, index: &dyn Fn(&str) -> bool) -> bool {
     let (root, config) = (about.root, about.config);
     let on = |name: &str| config.builtin_generators.iter().any(|on| on == name);
-    on("getty") && getty::has_work(about.command_line, index)
+    on("fstab") && fstab::has_work(root)
+        || on("getty") && getty::has_work(about.command_line, index)
         || on("sysv") && sysv::has_work(root)
         || !external::find(root, &config.generator_path).is_empty()
         || GENERATED.iter().any(|dir| below(root, dir).exists())
@@ -117,6 +119,7 @@ pub fn run(root: &Path, command_line: &str, first: bool) -> Vec<String> {
     let mut items = Vec::new();
     for name in &config.builtin_generators {
         items.extend(match name.as_str() {
+            "fstab" => fstab::items(root, command_line, &mut said),
             "getty" => getty::items(command_line, &has, &|name| index.path_of(name)),
             _ => sysv::items(root, &has),
         });

@@ -97,11 +97,17 @@ impl Loader {
                 Some(before) => places(before, name) != places(&mut self.index, name),
                 None => false,
             };
-            if moved || self.was_edited(name) {
+            if moved || self.was_edited(name) || self.is_of_the_kernel(name) {
                 changed.push(name.clone());
             }
         }
         changed
+    }
+
+    /// Whether it is the kernel's table of mounts that says if there is such a unit.
+    fn is_of_the_kernel(&self, name: &UnitName) -> bool {
+        let no_file = self.stamps.get(name).is_some_and(Vec::is_empty);
+        no_file && name.unit_type() == "mount"
     }
 
     /// Whether the files a unit was read from are not what they were; also if it never was read.

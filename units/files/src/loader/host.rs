@@ -5,6 +5,7 @@
 use std::cmp::Ordering;
 use std::fs;
 use std::path::Path;
+use units::mounts::{self, Mount};
 use units::value::environ;
 
 /// A small file of the kernel's, empty if it cannot be read.
@@ -22,36 +23,13 @@ pub(super) fn command_line() -> String {
     platform::kernel::command_line()
 }
 
-/// A mount, as `/proc/self/mountinfo` has it: mount point and whether it is read-only.
-fn mounts() -> Vec<(String, bool)> {
-    let text = small("/proc/self/mountinfo");
-    let mount = |line: &str| {
-        let (left, right) = line.split_once(" - ")?;
-        let mut fields = left.split(' ').skip(4);
-        let (point, options) = (fields.next()?, fields.next()?);
-        let of_fs = right.split(' ').nth(2).unwrap_or("");
-        let ro = |options: &str| options.split(',').any(|o| o == "ro");
-        Some((unescape(point), ro(options) || ro(of_fs)))
-    };
-    text.lines().filter_map(mount).collect()
+fn mount_table() -> Vec<Mount> {
+    mounts::table(&small("/proc/self/mountinfo")).collect()
 }
 
-/// `\040` and its like in mountinfo.
-fn unescape(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'\\' {
-            out.push(byte);
-            continue;
-        }
-        let digits = [bytes.next(), bytes.next(), bytes.next()];
-        let value = digits.iter().fold(0u32, |value, digit| {
-            value * 8 + digit.map_or(0, |d| u32::from(d.wrapping_sub(b'0') & 7))
-        });
-        out.push(value as u8);
-    }
-    String::from_utf8_lossy(&out).into_owned()
+/// Whether the kernel has a mount at a path of this name.
+pub(super) fn has_mount(path: &str) -> bool {
+    mount_table().iter().any(|mount| mount.point == path)
 }
 
 /// Whether something is mounted exactly here, links followed.
@@ -59,18 +37,20 @@ pub(super) fn is_mount_point(path: &Path) -> bool {
     let Ok(real) = fs::canonicalize(path) else {
         return false;
     };
-    mounts().iter().any(|(point, _)| Path::new(point) == real)
+    mount_table()
+        .iter()
+        .any(|mount| Path::new(&mount.point) == real)
 }
 
 /// Whether the file system a path lies on is read-only; `None` if there is no such path.
 pub(super) fn is_read_only(path: &Path) -> Option<bool> {
     let real = fs::canonicalize(path).ok()?;
     // Of mounts on the same point the last one is on top.
-    mounts()
+    mount_table()
         .into_iter()
-        .filter(|(point, _)| real.starts_with(point))
-        .max_by_key(|(point, _)| point.len())
-        .map(|(_, read_only)| read_only)
+        .filter(|mount| real.starts_with(&mount.point))
+        .max_by_key(|mount| mount.point.len())
+        .map(|mount| mount.read_only)
 }
 
 /// Main memory in bytes.
@@ -505,11 +485,5 @@ mod tests {
         ] {
             assert_eq!(compare_versions(a, b), want, "{a} {b}");
         }
-    }
-
-    #[test]
-    fn mountinfo_escapes() {
-        assert_eq!(unescape("/a\\040b\\134c"), "/a b\\c");
-        assert_eq!(unescape("/a\\"), "/a\0");
     }
 }

@@ -17,6 +17,7 @@ pub mod condition;
 mod defaults;
 mod host;
 pub(crate) mod index;
+mod mounts;
 
 use again::Stamp;
 use defaults::Peek;
@@ -166,6 +167,20 @@ impl Loader {
         peek
     }
 
+    /// Whether the kernel has this mount, which therefore needs no file to be a unit.
+    fn is_mounted(&self, id: &UnitName) -> bool {
+        id.unit_type() == "mount"
+            && self.settings.root == Path::new("/")
+            && (self.settings.has_type)("mount")
+            && mounts::point_of(id).is_some_and(|point| host::has_mount(&point))
+    }
+
+    /// Requires the mounts of a unit's paths, where somebody adds such after it was loaded.
+    pub fn need_mounts(&self, spec: &mut UnitSpec) {
+        let (index, has_type) = (&self.index, self.settings.has_type);
+        defaults::need_mounts(spec, |mount| has_type("mount") && index.has(mount));
+    }
+
     /// A unit without what only its relation to others implies.
     fn load_alone(&mut self, name: &UnitName) -> Loaded {
         let resolved = self.index.resolve(name);
@@ -173,7 +188,9 @@ impl Loader {
         spec.start_limit = self.settings.start_limit;
         let mut contents = None;
         match resolved.found {
-            Found::Nothing if defaults::needs_no_file(&spec.id) => spec.load = LoadState::Loaded,
+            Found::Nothing if defaults::needs_no_file(&spec.id) || self.is_mounted(&spec.id) => {
+                spec.load = LoadState::Loaded;
+            }
             Found::Nothing => spec.load = LoadState::NotFound,
             Found::Wrong(reason) => spec.load = LoadState::Error { reason },
             Found::Masked(path) => {
@@ -276,8 +293,11 @@ impl Loader {
             spec.load = LoadState::BadSetting { reason };
         }
         linked(&mut self.index, spec, findings);
-        let (index, has_type) = (&self.index, self.settings.has_type);
-        defaults::need_mounts(spec, |mount| has_type("mount") && index.has(mount));
+        if spec.id.unit_type() == "mount" {
+            mounts::depend(spec, &file, &facts);
+        }
+        self.need_mounts(&mut loaded.spec);
+        let spec = &mut loaded.spec;
         defaults::add(spec);
         spec.tidy();
     }

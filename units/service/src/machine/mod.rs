@@ -34,7 +34,7 @@
 //! Whatever the reason, the service goes through these states from left to right, entering where
 //! the reason says and leaving out what has nothing to do:
 //!
-//! `stop` (the commands of `ExecStop=`; only if the start was complete) → `stop-watchdog` (only
+//! `stop` (the commands of `ExecStop=`; only if the start was complete and the main process did not fail) → `stop-watchdog` (only
 //! after the watchdog or for a time-out in mode abort) → `stop-sigterm` → `stop-sigkill` →
 //! `stop-post` (the commands of `ExecStopPost=`, always) → `final-sigterm` → `final-sigkill` →
 //! `dead` or `failed`.

@@ -223,7 +223,10 @@ impl Machine<'_> {
     pub(super) fn enter_running(&mut self, why: Why) {
         self.mind(why);
         let good = self.main_runs() || !self.run.main_known;
-        if good {
+        if self.run.why != Why::Success {
+            // There is nobody left whom ExecStop= could ask to end.
+            self.enter_signal(State::StopSigterm, Why::Success);
+        } else if good {
             match self.run.said {
                 Said::Stopping => {
                     self.up();
@@ -248,7 +251,7 @@ impl Machine<'_> {
             };
             self.enter(State::Running, left);
             self.up();
-        } else if self.policy.remain && self.run.why == Why::Success {
+        } else if self.policy.remain {
             self.enter(State::Exited, NEVER);
             self.up();
         } else {

@@ -375,6 +375,58 @@ fn a_target_comes_after_what_it_pulls_in() {
 }
 
 #[test]
+fn a_mount_has_its_place_by_what_it_is() {
+    let tree = Tree::new();
+    tree.write("usr/lib/u/a-b.mount", "[Mount]\nWhat=/dev/x\n");
+    tree.write(
+        "usr/lib/u/a.mount",
+        "[Mount]\nWhat=t\nType=tmpfs\nOptions=nofail\n",
+    );
+    tree.write(
+        "usr/lib/u/c.mount",
+        "[Mount]\nWhat=/a/b/x\nOptions=bind,_netdev\n",
+    );
+    tree.write("usr/lib/u/dev-shm.mount", "[Mount]\nWhat=t\n");
+    let all = |unit: &str| -> Vec<String> {
+        let spec = tree.load(unit).spec;
+        let of = |(kind, other): &(DepKind, UnitName)| format!("{}={other}", kind.as_str());
+        let list = spec.deps.iter().map(of);
+        list.filter(|dep| !dep.ends_with("system.slice")).collect()
+    };
+    assert_eq!(
+        all("a-b.mount"),
+        [
+            "Requires=a.mount",
+            "Conflicts=umount.target",
+            "Before=local-fs.target",
+            "Before=umount.target",
+            "After=a.mount",
+            "After=local-fs-pre.target"
+        ]
+    );
+    assert_eq!(
+        all("a.mount"),
+        [
+            "Conflicts=umount.target",
+            "Before=umount.target",
+            "After=local-fs-pre.target",
+            "After=swap.target"
+        ]
+    );
+    let c = all("c.mount");
+    for dep in [
+        "Requires=a-b.mount",
+        "Requires=a.mount",
+        "Before=remote-fs.target",
+        "Wants=network-online.target",
+        "After=remote-fs-pre.target",
+    ] {
+        assert!(c.iter().any(|has| has == dep), "{dep}: {c:?}");
+    }
+    assert!(all("dev-shm.mount").is_empty());
+}
+
+#[test]
 fn slices_and_mounts() {
     let tree = Tree::new();
     let text =

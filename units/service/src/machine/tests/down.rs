@@ -84,6 +84,29 @@ fn kill_modes() {
 }
 
 #[test]
+fn nobody_is_asked_to_stop_who_has_failed() {
+    let service = || {
+        World::new(Kind::Simple)
+            .with(Step::Stop, &[false])
+            .with(Step::StopPost, &[false])
+    };
+    let mut world = service();
+    world.start();
+    world.main(Exit::Code(2));
+    world.control(OK);
+    world.is(State::Failed, Why::ExitCode, Outcome::Done);
+    assert!(!world.trace.iter().any(|line| line.starts_with("ExecStop=")));
+
+    let mut world = service();
+    world.start();
+    world.main(OK);
+    world.is(State::Stop, Why::Success, Outcome::Done);
+    world.control(OK);
+    world.control(OK);
+    world.is(State::Dead, Why::Success, Outcome::Done);
+}
+
+#[test]
 fn without_sigkill_it_is_left() {
     let mut world = World::new(Kind::Simple);
     world.policy.kill.kill = false;

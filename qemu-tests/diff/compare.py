@@ -1,0 +1,209 @@
+"""What a guest said of each tree, and whether two guests said the same.
+
+Compared are, for each unit: load, active and sub state, result, restarts; every start, step and end of its
+processes with its time; and the exit status and the end of each command. Times must agree within SLACK:
+systemd's timers may be a quarter of a second late, and each command costs it some hundredths. Within that,
+only an order that the unit files ask for counts.
+"""
+
+import collections
+import re
+
+SLACK = 1500  # ms
+CLOSE = 400  # ms: two moments that are nearer may come in either order
+
+Record = collections.namedtuple("Record", "commands said events units trouble")
+
+
+def read(console):
+    """The records of all trees on a guest's console, by seed; and its last words if it did not finish."""
+    records, current = {}, None
+    start = 0
+    block = {}
+    for line in console.splitlines():
+        match = re.match(r"@@ (\w+) ?(.*)", line)
+        if not match:
+            continue
+        kind, rest = match[1], match[2]
+        words = rest.split()
+        if kind == "tree":
+            current = Record({}, collections.defaultdict(list), [], {}, [])
+            start, block = int(words[1]), {}
+            seed = int(words[0])
+        elif kind == "command":
+            current.commands[int(words[0])] = (int(words[1]), int(words[2]))
+        elif kind == "said":
+            current.said[int(words[0])].append(rest.partition(" ")[2])
+        elif kind == "event":
+            current.events.append((int(words[2]) - start, words[0], words[1]))
+        elif kind == "show":
+            key, equals, value = rest.partition("=")
+            if equals and key == "Id":
+                block["Id"] = value
+            elif equals:
+                block[key] = value
+            if not rest.strip():
+                _close(current, block)
+                block = {}
+        elif kind in ("restless", "job", "trouble"):
+            current.trouble.append(line[3:])
+        elif kind == "done":
+            _close(current, block)
+            records[seed] = current
+    return records
+
+
+def _close(record, block):
+    if "Id" in block:
+        record.units[block.pop("Id")] = block
+
+
+# Trees whose difference is decided on in docs/differences.md, by seed.
+DECIDED = {
+    41: "a restart that is given up is no success",
+    42: "units started by one command are started one by one",
+    45: "a reload during the start follows it",
+}
+
+
+def racy(tree, record):
+    """Why nobody can say what should happen, or None: two moments that come by themselves, or one and a
+    command, are too near to each other; or nothing came to rest."""
+    if tree["seed"] in DECIDED:
+        return DECIDED[tree["seed"]]
+    moments = [(at, "command") for at, _ in tree["commands"]]
+    for at, who, event in record.events:
+        if event in ("ready", "end") or event.startswith("exit"):
+            moments.append((at, who.partition(":")[0]))
+    moments.sort()
+    for (first, who), (second, whom) in zip(moments, moments[1:]):
+        if second - first < CLOSE and who != whom:
+            return f"{who} and {whom} both at {second / 1000:.1f} s"
+    return "; ".join(record.trouble) or None
+
+
+def without_stillborn(tree, record):
+    """The record without services that were ended in the moment of their start: how far they came is chance.
+    None if that decides how the next start goes on."""
+    events = list(record.events)
+    for index, (at, who, event) in enumerate(record.events):
+        if event != "term":
+            continue
+        begun = max((i for i in range(index) if record.events[i][1:] == (who, "begin")), default=None)
+        if begun is not None and at - record.events[begun][0] < CLOSE:
+            if _behaviours(tree, who) > 1:
+                return None
+            events[begun] = events[index] = None
+            for after in range(index, len(events)):
+                if events[after] and events[after][1] == who:
+                    if events[after][2] == "end":
+                        events[after] = None
+                    break
+    return record._replace(events=[event for event in events if event])
+
+
+def _behaviours(tree, who):
+    lines = tree["units"].get(f"{who}.service", [])
+    return max((len(value.split()) - 2 for _, directive, value in lines if directive == "ExecStart"), default=1)
+
+
+PROPERTIES = ["LoadState", "ActiveState", "SubState", "Result", "NRestarts"]
+
+
+def differences(tree, theirs, ours):
+    """Sentences on what is different."""
+    found = []
+    for number, (at, words) in enumerate(tree["commands"]):
+        left, right = theirs.commands.get(number), ours.commands.get(number)
+        command = f"{' '.join(words)} (at {at / 1000:g} s)"
+        if left is None or right is None:
+            if left != right:
+                found.append(f"{command}: systemd {_end(left)}, ours {_end(right)}")
+        elif left[0] != right[0] and not _documented(words, left[0], right[0]):
+            found.append(f"{command}: status: systemd {left[0]}, ours {right[0]}\n" + _said(theirs, ours, number))
+        # Of several units one may be refused: systemctl then still waits for the others.
+        elif abs(left[1] - right[1]) > SLACK and not (left[0] and len(_units(words)) > 1):
+            found.append(f"{command}: ended: systemd at {left[1] / 1000:.1f} s, ours at {right[1] / 1000:.1f} s")
+    for unit in tree["units"]:
+        left, right = theirs.units.get(unit, {}), ours.units.get(unit, {})
+        for name in PROPERTIES:
+            # systemd has forgotten the restarts of a unit that is down as soon as nothing refers to it.
+            if name == "NRestarts" and "inactive" in (left.get("ActiveState"), right.get("ActiveState")):
+                continue
+            if name in left and left[name] != right.get(name):
+                found.append(f"{unit}: {name}: systemd {left.get(name)}, ours {right.get(name)}")
+    # What is left of the tree before is none of this one's.
+    prefix = f"s{tree['seed']}-"
+    theirs, ours = (side._replace(events=[e for e in side.events if e[1].startswith(prefix)]) for side in (theirs, ours))
+    return found + _events(theirs, ours) + _order(tree, theirs, ours)
+
+
+def _documented(words, theirs, ours):
+    """Whether docs/differences.md says so of these exit statuses: the reload of a unit that was not read before is
+    refused by systemd, and it does not know units any more that are down."""
+    if words[0] == "reload":
+        return (theirs, ours) == (3, 1)
+    # The first start's job, which has nothing to do, is cancelled there by the second's flush.
+    flushed = "--job-mode=flush" in words and (theirs, ours) == (1, 0)
+    return flushed or words[0] == "reset-failed" and (theirs, ours) == (1, 0)
+
+
+def _units(words):
+    return [word for word in words[1:] if not word.startswith("--")]
+
+
+def _end(command):
+    return "did not end" if command is None else f"ended with {command[0]} at {command[1] / 1000:.1f} s"
+
+
+def _said(theirs, ours, number):
+    return "\n".join([f"      systemd: {line}" for line in theirs.said[number]] + [f"      ours: {line}" for line in ours.said[number]])
+
+
+def _events(theirs, ours):
+    found = []
+    left, right = _by_name(theirs), _by_name(ours)
+    for key in sorted({*left, *right}):
+        there, here = left.get(key, []), right.get(key, [])
+        if len(there) != len(here) or any(abs(a - b) > SLACK for a, b in zip(there, here)):
+            found.append(f"{' '.join(key)}: systemd at {_times(there)}, ours at {_times(here)}")
+    return found
+
+
+def _by_name(record):
+    named = collections.defaultdict(list)
+    for at, who, event in record.events:
+        named[who, event].append(at)
+    return named
+
+
+def _times(times):
+    return ", ".join(f"{at / 1000:.1f}" for at in times) + " s" if times else "never"
+
+
+def _order(tree, theirs, ours):
+    """Of what happens at nearly the same time, what must not be the other way round: of two units in an
+    order, where one begins at the moment at which the other ends a step."""
+    found = []
+    for earlier, later in order(tree):
+        for one, other in ((earlier, later), (later, earlier)):
+            wrong = _begins_before_end(ours, one, other) - _begins_before_end(theirs, one, other)
+            if wrong:
+                found.append(f"{other} begins before {one} is done, at {_times(sorted(wrong))}; systemd waits")
+    return found
+
+
+def order(tree):
+    """Pairs (earlier, later) of service names."""
+    for unit, lines in tree["units"].items():
+        for _, directive, value in lines:
+            if directive in ("After", "Before"):
+                pair = (value, unit) if directive == "After" else (unit, value)
+                yield tuple(name.partition(".")[0] for name in pair)
+
+
+def _begins_before_end(record, one, other):
+    """Moments (to the second) at which `other` begins just before `one` ends a step."""
+    ends = [(index, at) for index, (at, who, event) in enumerate(record.events) if who == one and event not in ("begin", "term")]
+    begins = [(index, at) for index, (at, who, event) in enumerate(record.events) if who == other and event == "begin"]
+    return {round(at / 1000) for index, at in begins for end, when in ends if index < end and when - at < CLOSE}
