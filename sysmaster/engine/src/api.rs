@@ -252,6 +252,8 @@ pub struct UnitRecord {
     pub times: Times,
     /// Its last job.
     pub past: Option<PastRecord>,
+    /// Its helper said that it can be reloaded.
+    pub can_reload: bool,
 }
 
 /// All of a job that must outlive the manager.

@@ -67,6 +67,7 @@ impl Engine {
         unit.limit = record.limit;
         unit.limit_hit = record.limit_hit;
         unit.outcome = record.outcome;
+        unit.can_reload = record.can_reload;
         unit.recorded = true;
         if let Some(at) = record.restart_at {
             self.deadlines.insert((at, id, Timer::Restart));

@@ -91,6 +91,7 @@ fn sample() -> Persist {
             ..Default::default()
         },
         past: None,
+        can_reload: false,
     };
     persist.record(&Record::Unit(unit)).unwrap();
     persist
