@@ -366,6 +366,7 @@ impl Manager {
             let (Some(conn), Some(next)) = (&helper.conn, helper.front()) else {
                 break false;
             };
+            units::fault::boundary();
             let fds: Vec<BorrowedFd<'_>> = next.fd.iter().map(AsFd::as_fd).collect();
             match socket::send(conn, &next.bytes, &fds) {
                 Ok(()) => helper.sent(),

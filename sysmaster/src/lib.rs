@@ -55,7 +55,6 @@ pub mod effects;
 mod ending;
 pub mod exits;
 pub mod explain;
-pub mod fault;
 pub mod generate;
 pub mod helpers;
 pub mod init_link;

@@ -21,6 +21,7 @@ use crate::run::{At, Awaited, Role, Run, State};
 use crate::service::of_platform;
 use crate::spawn::{self, step_number};
 use platform::{clock, process};
+use units::fault;
 use units::journal::{SlotId, SlotState};
 use units::runtime::Context;
 use units::state::{Exit, Invocation, Micros, ProcId};
@@ -45,6 +46,9 @@ impl Services {
     /// Takes over what the journal holds. To be called once, when all units are loaded.
     pub(crate) fn take_over(&mut self, ctx: &mut Context<'_>) {
         let mut foreign = 0;
+        if fault::without("journal") {
+            return;
+        }
         let records: Vec<Run> = ctx
             .journal
             .records
@@ -177,7 +181,12 @@ impl Services {
                 && attempt.index == u32::from(which.index)
         });
         let Some(slot) = slot else { return };
-        let proc = match journal.revoke(slot) {
+        let found = if fault::without("slots") {
+            SlotState::Empty
+        } else {
+            journal.revoke(slot)
+        };
+        let proc = match found {
             SlotState::Filled(proc)
             | SlotState::Started(proc)
             | SlotState::Failed(proc, _)

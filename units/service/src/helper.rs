@@ -10,7 +10,6 @@
 
 use crate::config;
 use crate::effects::stop_waiting;
-use crate::fault;
 use crate::machine::{Effect, Event};
 use crate::policy::{NEVER, Policy};
 use crate::run::Role;
@@ -20,6 +19,7 @@ use platform::poll::Ready;
 use platform::{cgroup, process};
 use std::path::{Path, PathBuf};
 use units::collections::{Map, Set};
+use units::fault;
 use units::journal::SlotState;
 use units::runtime::{Context, Message, UnitType};
 use units::state::{Exit, Micros, Outcome, ProcId, Whom};

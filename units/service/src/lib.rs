@@ -22,7 +22,6 @@ pub mod config;
 pub mod context;
 pub mod descriptors;
 pub mod effects;
-pub mod fault;
 pub mod helper;
 pub mod machine;
 pub mod notify;

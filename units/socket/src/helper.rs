@@ -9,6 +9,7 @@ use platform::clock;
 use platform::poll::{Interest, Ready};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use units::fault;
 use units::runtime::{Context, Message, UnitType, hash128, kind};
 use units::state::{Micros, Outcome, ProcId, Report};
 use units::wire::helper::{
@@ -212,6 +213,7 @@ impl Unit {
             });
         }
         ctx.send(self.offer(0));
+        fault::boundary();
         for path in &self.record.paths {
             let _ = std::fs::remove_file(path);
         }
@@ -229,6 +231,7 @@ impl Unit {
         let made = listener
             .open(config, &mut warn)
             .and_then(|fd| Ok((fd.try_clone()?, fd)));
+        fault::boundary();
         match made {
             Ok((copy, fd)) => {
                 ctx.keep(label(unit, index as u16), copy);
@@ -633,6 +636,9 @@ impl Unit {
     /// Whether a descriptor that init kept is the listener: at a start it must be what the file
     /// describes, afterwards it is what it is.
     fn accepts(&self, index: usize, fd: &OwnedFd) -> bool {
+        if fault::without("keeping") {
+            return false;
+        }
         let listener = self.config.as_ref().and_then(|c| c.listeners.get(index));
         match (self.record.state, listener) {
             (State::Opening, Some(listener)) => listener.is(fd),
