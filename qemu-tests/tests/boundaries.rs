@@ -5,7 +5,7 @@
 //! passes by, and then once for every one of these places. What every step of every unit has marked must be what
 //! it was when nobody died: nothing is missing, nothing ran twice.
 //!
-//! All of it takes some minutes: `SYSMASTER_STRIDE=1` does that (and `make test-all`). Otherwise every
+//! All of it takes three minutes: `SYSMASTER_STRIDE=1` does that (and `make test-all`). Otherwise every
 //! ninth place is taken, from one that is another each time and is told; `SYSMASTER_FIRST=` repeats it.
 //! (The engine by itself is killed at each of its effects in its own tests.)
 #![allow(

@@ -95,6 +95,7 @@ impl Manager {
             helper.debt = Some(Debt::new(0, due));
         }
         self.exits.lost(index);
+        self.compared(index, None);
     }
 
     /// A helper's socket is ready.
@@ -193,12 +194,14 @@ impl Manager {
             FromHelper::Crashed { what, quarantined } => {
                 self.helper_crashed(index, what, quarantined);
             }
+            FromHelper::Difference(difference) => self.differs(difference),
             FromHelper::Trigger { unit } => self.on_trigger(index, &unit),
             FromHelper::Offer(sockets) => self.on_offer(index, sockets),
             FromHelper::Pong { nonce } => {
                 if let Some(helper) = self.helpers.get_mut(index) {
                     helper.pong(nonce);
                 }
+                self.compared(index, Some(nonce));
             }
         }
     }

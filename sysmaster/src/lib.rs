@@ -64,6 +64,7 @@ pub mod load;
 pub mod log;
 pub mod manager;
 pub mod persist;
+pub mod reconcile;
 pub mod relay;
 pub mod requests;
 pub(crate) mod salvage;

@@ -157,6 +157,8 @@ pub struct Manager {
     pub(crate) generating: Option<Generation>,
     /// What the kernel was called with; empty in a container.
     pub(crate) kernel_line: String,
+    /// What was found when records were compared with the kernel last.
+    pub(crate) comparison: crate::reconcile::Comparison,
     /// The program that generates.
     pub(crate) generator: PathBuf,
     /// For the engine, in order.
@@ -371,6 +373,7 @@ impl Manager {
                         .count()
                 );
                 self.log(5, "", &text);
+                self.reconcile();
             }
         }
     }

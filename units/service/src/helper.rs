@@ -543,6 +543,7 @@ impl UnitType for Services {
             Message::Load(source) => self.load(ctx, &source),
             Message::Unload(unit) => self.unload(ctx, &unit),
             Message::Sync => self.sync(ctx),
+            Message::Reconcile => self.compare(ctx),
             Message::Command(command) => self.command(ctx, &command),
             Message::Sockets(sockets) => self.offered(sockets),
             // Services trigger nothing.

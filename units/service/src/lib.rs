@@ -18,6 +18,7 @@
 
 pub mod adopt;
 pub mod child;
+pub(crate) mod compare;
 pub mod config;
 pub mod context;
 pub mod descriptors;

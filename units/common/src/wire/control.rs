@@ -9,6 +9,7 @@
 use crate::state::{
     ActiveState, Exit, JobMode, JobPast, JobResult, JobVerb, Micros, ProcId, Times, Whom,
 };
+use crate::wire::helper::Difference;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -131,6 +132,9 @@ pub enum Request {
     },
     /// Our own crashes since boot: a [`Reply::Crash`] each, the oldest first.
     Crashes,
+    /// Compare what is recorded with what the kernel says, and see to what differs: a [`Reply::Difference`]
+    /// each.
+    Reconcile,
 }
 
 /// A unit in one line.
@@ -444,4 +448,6 @@ pub enum Reply {
     History(UnitHistory),
     /// A crash of one of our own processes.
     Crash(CrashLine),
+    /// Something was not as it was recorded.
+    Difference(Difference),
 }
