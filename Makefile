@@ -62,6 +62,15 @@ test-all: setup ## the same, and the long ones
 qemu-test: rootfs ## boot tests of ARCH in QEMU; SCENARIO= for some of them
 	@qemu-tests/boot test $(ARCH) $(SCENARIO)
 
+# What chaos needs: the programs with the places where they can be killed, which a debug build has.
+CHAOS := cargo build -q -p init --release && cargo build -q -p multicall && cargo run -q -p qemu-tests --example chaos --
+
+chaos: ## kill, stop and slow our processes under load, and count who noticed; DURATION=40 (seconds) SEED=
+	@$(CHAOS) --duration $(or $(DURATION),40) $(addprefix --seed ,$(SEED))
+
+chaos-proof: ## the same without one safeguard after the other: each must be missed
+	@$(CHAOS) --prove $(addprefix --seed ,$(SEED))
+
 corpus: ## verify the unit files of 400 Debian packages, beside systemd-analyze (fetches 110 MB once)
 	@qemu-tests/corpus/run
 
@@ -100,6 +109,6 @@ diff: dist/x86_64/.built ## random unit trees under systemd 257 and under ours, 
 clean: ## remove what was built (not the fetched packages)
 	rm -rf target dist
 
-.PHONY: help corpus setup build dist rootfs run test test-all qemu-test lint size bench bench-peers diff clean \
-  sim sim-mutants
+.PHONY: help chaos chaos-proof corpus setup build dist rootfs run test test-all qemu-test lint size bench bench-peers \
+  diff clean sim sim-mutants
 .DELETE_ON_ERROR:

@@ -6,7 +6,7 @@ _sctl() {
         --no-block --atomic --job-mode= --signal= --kill-whom= --now --runtime --preset-mode= --only= --trial= --root=
         --force --json --quiet
         --full --plain --no-legend --colour= --socket= --timeout= --help --version'
-    local commands='status why plan list-units list-jobs crashes list-dependencies list-unit-files show cat is-active
+    local commands='status why plan list-units list-jobs crashes reconcile list-dependencies list-unit-files show cat is-active
         is-failed is-enabled is-system-running start stop restart try-restart reload
         reload-or-restart try-reload-or-restart isolate blame critical-chain boot-chart kill reset-failed cancel enable disable
         reenable preset preset-all mask unmask get-default set-default verify daemon-reload daemon-reexec

@@ -10,7 +10,7 @@ end
 set -l about_units status why show list-dependencies is-active is-failed start stop restart try-restart \
     reload reload-or-restart try-reload-or-restart isolate critical-chain kill reset-failed plan
 set -l about_files enable disable reenable preset mask unmask is-enabled cat
-set -l alone blame boot-chart preset-all list-units list-jobs crashes list-unit-files is-system-running cancel get-default set-default \
+set -l alone blame boot-chart preset-all list-units list-jobs crashes reconcile list-unit-files is-system-running cancel get-default set-default \
     verify daemon-reload daemon-reexec upgrade default rescue emergency poweroff reboot halt kexec help version
 
 complete -c sctl -f

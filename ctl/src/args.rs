@@ -28,6 +28,7 @@ pub enum Verb {
     /// Queued jobs.
     ListJobs,
     Crashes,
+    Reconcile,
     /// The tree of needs.
     ListDependencies,
     /// Properties as `Name=value`.
@@ -135,6 +136,7 @@ pub const COMMANDS: &[Command] = &[
     cmd("plan", Verb::Plan, (1, MANY), "VERB UNIT…", "what start, stop … would do: nothing is done"),
     cmd("list-units", Verb::ListUnits, (0, MANY), "[PATTERN…]", "loaded units that are up, failed or have a job (--all: all)"),
     cmd("list-jobs", Verb::ListJobs, (0, 0), "", "queued jobs and what they wait for"),
+    cmd("reconcile", Verb::Reconcile, (0, 0), "", "compare what is recorded with what there is, and mend it"),
     cmd("crashes", Verb::Crashes, (0, 0), "", "our own processes that died by their own fault, and at what"),
     cmd("list-dependencies", Verb::ListDependencies, (0, MANY), "[UNIT]", "whom it needs, as a tree (--reverse: who needs it)"),
     cmd("list-unit-files", Verb::ListUnitFiles, (0, MANY), "[PATTERN…]", "installed unit files and whether they are enabled"),

@@ -2,17 +2,15 @@
 //!
 //! A command that queues jobs waits until they have ended, shows on a terminal what is waited
 //! for, and fails if one of them does. If the manager is replaced meanwhile its jobs survive, and
-//! we find our way back to them:
-//!
-//! * A request whose jobs were not all acknowledged, or that is the same done twice (start, stop),
-//!   is sent again: an identical job that is queued still is joined, not doubled.
-//! * Of the others (restart, reload) only those that are queued still are asked for again; those
-//!   that are not have ended while nobody could tell us how, and the unit's state tells.
+//! we find our way back to them: the next manager remembers each unit's job, or the last it had, with the time it
+//! was asked for. One of our time is ours, and what became of it is the answer. Only where there is none the
+//! request is sent again: a restart, a reload or a start of what ends by itself must not be done twice.
 
 use crate::style::{Paint, span};
 use crate::{Fault, Run, exit, is_pattern, json, query, unit_name};
 use std::io::Write;
-use units::state::{ActiveState, JobMode, JobResult, JobVerb};
+use std::time::Duration;
+use units::state::{JobMode, JobPast, JobResult, JobVerb};
 use units::wire::control::{JobLine, Reply, Request, ShutdownKind};
 
 /// How many managers may die under one command before it gives up.
@@ -122,6 +120,7 @@ fn follow(
 ) -> Result<Vec<Watched>, Fault> {
     let wait = !run.options.no_block;
     let mut watched: Vec<Watched> = Vec::new();
+    let sent = query::boot_clock();
     let mut left = units;
     for _ in 0..MANAGERS {
         let request = Request::Jobs {
@@ -134,7 +133,7 @@ fn follow(
         if whole {
             return Ok(watched);
         }
-        left = remaining(run, verb, &left, &mut watched)?;
+        left = remaining(run, sent, &left, &mut watched)?;
         if left.is_empty() {
             return Ok(watched);
         }
@@ -207,46 +206,54 @@ pub fn take(reply: Reply, watched: &mut Vec<Watched>) {
     }
 }
 
-/// What still has to be asked for after the manager was replaced.
+/// What still has to be asked for after the manager was replaced: what it knows nothing of.
 fn remaining(
     run: &mut Run<'_, '_>,
-    verb: JobVerb,
+    sent: u64,
     asked: &[String],
-    watched: &mut [Watched],
+    watched: &mut Vec<Watched>,
 ) -> Result<Vec<String>, Fault> {
-    let open = |unit: &String| {
-        !watched
-            .iter()
-            .any(|one| one.unit == *unit && (one.ended.is_some() || one.job == 0))
-    };
-    let open: Vec<String> = asked.iter().filter(|unit| open(unit)).cloned().collect();
-    let same_twice = matches!(verb, JobVerb::Start | JobVerb::Stop | JobVerb::VerifyActive);
-    let acknowledged = open
-        .iter()
-        .all(|unit| watched.iter().any(|one| one.unit == *unit));
-    if same_twice || !acknowledged {
-        return Ok(open);
-    }
-    let jobs = query::jobs(run)?;
     let mut again = Vec::new();
-    for unit in open {
-        let Some(one) = watched.iter_mut().find(|one| one.unit == unit) else {
-            continue;
-        };
-        if jobs.iter().any(|job| job.unit == unit && job.id == one.job) {
-            again.push(unit);
+    for unit in asked {
+        let known = watched.iter().find(|one| one.unit == *unit);
+        if known.is_some_and(|one| one.ended.is_some() || one.job == 0) {
             continue;
         }
-        let state = query::detail(run, &unit)?;
-        let result = match state.line.active {
-            ActiveState::Active | ActiveState::Reloading | ActiveState::Activating => {
-                JobResult::Done
-            }
-            _ => JobResult::Failed,
+        let Some(past) = fate(run, unit, sent)? else {
+            again.push(unit.clone());
+            continue;
         };
-        one.ended = Some((verb, result, state.detail));
+        let detail = if past.result.is_success() {
+            String::new()
+        } else {
+            query::detail(run, unit)?.detail
+        };
+        let (unit, verb, result) = (unit.clone(), past.verb, past.result);
+        let ended = Reply::Ended {
+            unit,
+            verb,
+            result,
+            detail,
+        };
+        take(ended, watched);
     }
     Ok(again)
+}
+
+/// How the job of this unit ended that was asked for since we sent our request; one that has not is waited
+/// for, if we wait at all. `None`: there is none, the request was not taken up.
+fn fate(run: &mut Run<'_, '_>, unit: &str, sent: u64) -> Result<Option<JobPast>, Fault> {
+    const AGAIN: Duration = Duration::from_millis(50);
+    loop {
+        let past = crate::why::history(run, unit)?.job;
+        let Some(past) = past.filter(|past| past.asked >= sent && past.cause == "command") else {
+            return Ok(None);
+        };
+        if past.ended != 0 || run.options.no_block {
+            return Ok(Some(past));
+        }
+        std::thread::sleep(AGAIN);
+    }
 }
 
 /// One line on the terminal that says what is waited for, drawn over itself.

@@ -14,6 +14,7 @@ use crate::why::Answer;
 use serde_json::{Map, Value};
 use units::state::{ActiveState, Exit, JobPast, JobResult, JobVerb, Times};
 use units::wire::control::{CrashLine, JobLine, ManagerInfo, UnitDetail, UnitLine, UpgradeLine};
+use units::wire::helper::Difference;
 
 /// A block of properties, in order.
 pub type Properties = Vec<(&'static str, String)>;
@@ -163,6 +164,19 @@ fn unit(line: &UnitLine) -> Value {
 /// Units.
 pub fn lines(lines: &[UnitLine]) -> String {
     line_of(&lines.iter().map(unit).collect())
+}
+
+/// What was not as it was recorded.
+pub fn differences(all: &[Difference]) -> String {
+    let line = |one: &Difference| {
+        object(&mut [
+            ("unit", one.unit.json()),
+            ("kind", one.kind.json()),
+            ("found", one.found.json()),
+            ("done", one.done.json()),
+        ])
+    };
+    line_of(&all.iter().map(line).collect())
 }
 
 /// Crashes.

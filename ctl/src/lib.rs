@@ -247,6 +247,7 @@ fn dispatch(parsed: &Parsed, screen: &mut Screen<'_>) -> Result<i32, Fault> {
         Verb::Status => status::units(&mut run, words),
         Verb::ListUnits => query::list_units(&mut run, words),
         Verb::ListJobs => query::list_jobs(&mut run),
+        Verb::Reconcile => query::reconcile(&mut run),
         Verb::Crashes => query::crashes(&mut run),
         Verb::ListDependencies => tree::dependencies(&mut run, words),
         Verb::Show => query::show(&mut run, words),

@@ -4,6 +4,7 @@ use crate::style::{Cell, Paint, paint_of, span, table};
 use crate::{Fault, Run, exit, json, unit_name};
 use units::state::ActiveState;
 use units::wire::control::{ErrorKind, JobLine, Reply, Request, UnitDetail, UnitLine};
+use units::wire::helper::Difference;
 
 /// Microseconds since boot, sleep included: the clock of all times in answers.
 pub fn boot_clock() -> u64 {
@@ -182,6 +183,38 @@ pub fn list_jobs(run: &mut Run<'_, '_>) -> Result<i32, Fault> {
     let heading: &[&str] = &["UNIT", "JOB", "WHAT", "FOR", "STATE"];
     let text = table(&style, (!run.options.no_legend).then_some(heading), &rows);
     run.print(&text);
+    Ok(exit::OK)
+}
+
+/// `reconcile`.
+pub fn reconcile(run: &mut Run<'_, '_>) -> Result<i32, Fault> {
+    let replies = run.client.ask(&Request::Reconcile)?;
+    let difference = |reply| match reply {
+        Reply::Difference(difference) => Some(difference),
+        _ => None,
+    };
+    let all: Vec<_> = replies.into_iter().filter_map(difference).collect();
+    if run.options.json {
+        run.print(&json::differences(&all));
+        return Ok(exit::OK);
+    }
+    if all.is_empty() {
+        run.say("everything is as it is on record");
+        return Ok(exit::OK);
+    }
+    let row = |one: &Difference| {
+        let unit = if one.unit.is_empty() { "-" } else { &one.unit };
+        vec![
+            Cell::painted(Paint::Strong, unit),
+            Cell::plain(&*one.kind),
+            Cell::plain(&*one.found),
+            Cell::plain(&*one.done),
+        ]
+    };
+    let rows: Vec<_> = all.iter().map(row).collect();
+    let heading: &[&str] = &["UNIT", "WHAT", "FOUND", "DONE"];
+    let heading = (!run.options.no_legend).then_some(heading);
+    run.print(&table(&run.screen.style, heading, &rows));
     Ok(exit::OK)
 }
 

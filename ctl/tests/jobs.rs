@@ -10,8 +10,8 @@
 mod support;
 
 use support::*;
-use units::state::{JobMode, JobResult, JobVerb, Whom};
-use units::wire::control::{ErrorKind, JobLine, Reply, Request, ShutdownKind};
+use units::state::{JobMode, JobPast, JobResult, JobVerb, Whom};
+use units::wire::control::{ErrorKind, JobLine, Reply, Request, ShutdownKind, UnitHistory};
 
 fn jobs_of(request: &Request) -> (JobVerb, Vec<String>, JobMode, bool) {
     match request {
@@ -128,11 +128,30 @@ fn no_block_does_not_wait() {
     assert!(!jobs_of(&fake.requests()[0]).3);
 }
 
+/// What the next manager remembers of a unit whose job was asked for just now.
+fn remembered(unit: &str, verb: JobVerb, result: JobResult, ended: u64) -> Step {
+    let job = JobPast {
+        verb,
+        result,
+        asked: u64::MAX / 2,
+        ended,
+        ..past("command", "")
+    };
+    Step::Say(Reply::History(UnitHistory {
+        job: Some(job),
+        ..history(unit)
+    }))
+}
+
+fn count(fake: &Fake, what: impl Fn(&Request) -> bool) -> usize {
+    fake.requests().iter().filter(|one| what(one)).count()
+}
+
 #[test]
-fn a_start_is_asked_again_when_the_manager_is_replaced() {
-    let fake = Fake::new(|_, before| match before {
-        0 => vec![queued("a.service", 1), Step::HangUp],
-        1 => vec![Step::HangUp],
+fn what_the_next_manager_knows_nothing_of_is_asked_again() {
+    let fake = Fake::new(|request, before| match request {
+        Request::History { .. } => vec![Step::Say(Reply::History(history("a.service")))],
+        _ if before < 3 => vec![queued("a.service", 1), Step::HangUp],
         _ => vec![
             queued("a.service", 1),
             ended("a.service", JobVerb::Start, JobResult::Done, ""),
@@ -140,50 +159,53 @@ fn a_start_is_asked_again_when_the_manager_is_replaced() {
     });
     let run = sctl(&fake, &["start", "a"]);
     assert_eq!((run.code, run.err.as_str()), (0, ""));
-    assert_eq!(fake.requests().len(), 3);
+    assert_eq!(count(&fake, |one| matches!(one, Request::Jobs { .. })), 3);
 }
 
 #[test]
-fn a_restart_that_ended_unseen_is_not_done_twice() {
-    let fake = Fake::new(|request, before| match request {
-        Request::Jobs { .. } if before == 0 => vec![queued("a.service", 1), Step::HangUp],
-        Request::ListJobs => Vec::new(),
-        Request::Show { unit } => vec![Step::Say(Reply::Detail(detail(unit)))],
-        other => panic!("asked again: {other:?}"),
-    });
-    let run = sctl(&fake, &["restart", "a"]);
-    assert_eq!((run.code, run.err.as_str()), (0, ""));
-    let restarts = fake
-        .requests()
-        .iter()
-        .filter(|request| matches!(request, Request::Jobs { .. }))
-        .count();
-    assert_eq!(restarts, 1);
+fn what_was_done_unseen_is_not_done_twice() {
+    for (verb, word) in [
+        (JobVerb::Restart, "restart"),
+        (JobVerb::Reload, "reload"),
+        (JobVerb::Start, "start"),
+    ] {
+        for heard in [true, false] {
+            let fake = Fake::new(move |request, before| match request {
+                Request::Jobs { .. } if before == 0 && heard => {
+                    vec![queued("a.service", 1), Step::HangUp]
+                }
+                Request::Jobs { .. } if before == 0 => vec![Step::HangUp],
+                Request::History { .. } => {
+                    vec![remembered("a.service", verb, JobResult::Done, u64::MAX / 2)]
+                }
+                other => panic!("asked again: {other:?}"),
+            });
+            let run = sctl(&fake, &[word, "a"]);
+            assert_eq!((run.code, run.err.as_str()), (0, ""));
+            assert_eq!(count(&fake, |one| matches!(one, Request::Jobs { .. })), 1);
+        }
+    }
 }
 
 #[test]
-fn a_restart_that_is_queued_still_is_joined() {
+fn what_is_queued_still_is_waited_for() {
     let fake = Fake::new(|request, before| match request {
-        Request::Jobs { .. } if before == 0 => vec![queued("a.service", 1), Step::HangUp],
-        Request::Jobs { .. } => vec![
-            queued("a.service", 1),
-            ended(
+        Request::Jobs { .. } if before == 0 => vec![Step::HangUp],
+        Request::History { .. } => {
+            let ended = if before < 3 { 0 } else { u64::MAX / 2 };
+            vec![remembered(
                 "a.service",
                 JobVerb::Restart,
                 JobResult::Failed,
-                "it did not come back",
-            ),
-        ],
-        Request::ListJobs => vec![Step::Say(Reply::Job(JobLine {
-            id: 1,
-            unit: "a.service".into(),
-            verb: JobVerb::Restart,
-            running: true,
-            since: 1,
-            deadline: None,
-            waits_for: Vec::new(),
-        }))],
-        other => panic!("{other:?}"),
+                ended,
+            )]
+        }
+        Request::Show { unit } => {
+            let mut detail = detail(unit);
+            detail.detail = "it did not come back".into();
+            vec![Step::Say(Reply::Detail(detail))]
+        }
+        other => panic!("asked again: {other:?}"),
     });
     let run = sctl(&fake, &["restart", "a"]);
     assert_eq!(run.code, 1);

@@ -43,8 +43,8 @@ fn named(argument: Option<&OsString>) -> Option<Program> {
     if let Ok(name) = std::ffi::CString::new(name) {
         platform::child::set_name(&name);
     }
-    sysmaster::fault::doctored(name);
-    sysmaster::fault::point(&["start-", name].concat());
+    units::fault::doctored(name);
+    units::fault::point_at(|| ["start-", name].concat());
     Some(found)
 }
 

@@ -136,7 +136,7 @@ impl Manager {
     /// The managers before this one failed again and again: what runs stays managed, clients are
     /// served, and nothing is started by itself: no rest of a boot, no unit that something triggers.
     fn enter_safe_mode(&mut self) {
-        let healthy = crate::fault::number("SYSMASTER_HEALTHY_MS").unwrap_or(HEALTHY_MS);
+        let healthy = units::fault::number("SYSMASTER_HEALTHY_MS").unwrap_or(HEALTHY_MS);
         self.boot.safe_until = Some(clock::now() + healthy * 1000);
         let text = "safe mode: the managers before this one failed, nothing is started by itself";
         self.log(2, "", text);

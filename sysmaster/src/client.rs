@@ -38,6 +38,8 @@ pub enum Answer {
     Frames(std::vec::IntoIter<Reply>),
     /// The files are being read again, as soon as the generators are done.
     Reload,
+    /// What is recorded is being compared with what the kernel says.
+    Comparison,
     /// Jobs have been queued and their end is awaited.
     Jobs(Awaited),
 }

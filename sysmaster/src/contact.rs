@@ -95,6 +95,7 @@ impl Manager {
             helper.debt = Some(Debt::new(0, due));
         }
         self.exits.lost(index);
+        self.compared(index, None);
     }
 
     /// A helper's socket is ready.
@@ -193,12 +194,14 @@ impl Manager {
             FromHelper::Crashed { what, quarantined } => {
                 self.helper_crashed(index, what, quarantined);
             }
+            FromHelper::Difference(difference) => self.differs(difference),
             FromHelper::Trigger { unit } => self.on_trigger(index, &unit),
             FromHelper::Offer(sockets) => self.on_offer(index, sockets),
             FromHelper::Pong { nonce } => {
                 if let Some(helper) = self.helpers.get_mut(index) {
                     helper.pong(nonce);
                 }
+                self.compared(index, Some(nonce));
             }
         }
     }
@@ -256,7 +259,7 @@ impl Manager {
         let mut config = self.config.for_helpers(&self.cgroup_root);
         config.fault = fault;
         // A test's previous version, which speaks an earlier protocol.
-        let spoken = crate::fault::number("SYSMASTER_WIRE").map_or(VERSION, |wire| wire as u16);
+        let spoken = units::fault::number("SYSMASTER_WIRE").map_or(VERSION, |wire| wire as u16);
         let version = version.min(spoken);
         if let Some(helper) = self.helpers.get_mut(index) {
             helper.version = version;
@@ -368,6 +371,7 @@ impl Manager {
             let (Some(conn), Some(next)) = (&helper.conn, helper.front()) else {
                 break false;
             };
+            units::fault::boundary();
             let fds: Vec<BorrowedFd<'_>> = next.fd.iter().map(AsFd::as_fd).collect();
             match socket::send(conn, &next.bytes, &fds) {
                 Ok(()) => helper.sent(),

@@ -260,7 +260,7 @@ impl Manager {
             return false;
         }
         self.persist.begin(step as u32, with);
-        crate::fault::point_at(step, with);
+        units::fault::point_at(|| format!("{step:?}={}", with.replace(' ', "_")));
         true
     }
 

@@ -81,6 +81,11 @@ impl Ledger {
             Some(helper) => bit(helper),
             None => absent,
         };
+        let wanted = if units::fault::without("exits") {
+            0
+        } else {
+            wanted
+        };
         if wanted == 0 {
             self.remember(proc, status);
         }

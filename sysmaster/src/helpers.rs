@@ -225,6 +225,11 @@ impl Helper {
         self.asked = false;
     }
 
+    /// The ping that closes the batch of what is queued now, or a later one.
+    pub fn next_ping(&self) -> u64 {
+        self.next_nonce + 1
+    }
+
     fn wants_ping(&self) -> bool {
         self.asked
             && !self.inside

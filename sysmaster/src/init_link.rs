@@ -178,6 +178,7 @@ impl InitLink {
     /// to be waited for.
     pub fn flush(&mut self) -> bool {
         while let Some((bytes, fd)) = self.out.front() {
+            units::fault::boundary();
             let fds: Vec<BorrowedFd<'_>> = fd.iter().map(AsFd::as_fd).collect();
             match socket::send(&self.fd, bytes, &fds) {
                 Ok(()) => {

@@ -94,7 +94,8 @@ impl Manager {
             let error = child::execute(&program, &mut arguments, &mut environment);
             error.raw_os_error().unwrap_or(0).min(126) | NOT_EXECUTED
         })?;
-        crate::fault::point("helper-forked");
+        units::fault::point("helper-forked");
+        units::fault::boundary();
         let start = process::start_time(spawned.pid).unwrap_or(0);
         let proc = ProcId {
             pid: spawned.pid,

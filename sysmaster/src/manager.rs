@@ -159,6 +159,8 @@ pub struct Manager {
     pub(crate) generating: Option<Generation>,
     /// What the kernel was called with; empty in a container.
     pub(crate) kernel_line: String,
+    /// What was found when records were compared with the kernel last.
+    pub(crate) comparison: crate::reconcile::Comparison,
     /// The program that generates.
     pub(crate) generator: PathBuf,
     /// The hardware watchdog, and what sets it.
@@ -274,7 +276,7 @@ impl Manager {
         self.answer_clients();
         self.flush_helpers();
         self.acknowledge();
-        crate::fault::point("turn");
+        units::fault::point("turn");
         for name in std::mem::take(&mut self.pardoned) {
             self.load_unit(&name);
         }
@@ -388,6 +390,7 @@ impl Manager {
                         .count()
                 );
                 self.log(5, "", &text);
+                self.reconcile();
             }
         }
     }

@@ -207,7 +207,7 @@ impl Manager {
     /// Acknowledges what is taken.
     pub(crate) fn acknowledge(&mut self) {
         if let Some(seq) = self.exits.acknowledge() {
-            crate::fault::point("before-ack");
+            units::fault::point("before-ack");
             self.tell_init(&FromManager::Ack { seq });
         }
     }

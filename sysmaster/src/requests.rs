@@ -141,6 +141,10 @@ impl Manager {
                 let lines = self.crash_lines().into_iter().map(Reply::Crash).collect();
                 self.say(serial, lines);
             }
+            Request::Reconcile => {
+                self.reconcile();
+                self.begin_answer(serial, Answer::Comparison);
+            }
             Request::Reload => {
                 self.regenerate_and_reload();
                 self.begin_answer(serial, Answer::Reload);
@@ -185,6 +189,13 @@ impl Manager {
         let done = match &mut answer {
             Answer::Idle => return,
             Answer::Reload => self.generating.is_none(),
+            Answer::Comparison => {
+                let Some(frames) = self.comparison_answer() else {
+                    return self.begin_answer(serial, Answer::Comparison);
+                };
+                self.begin_answer(serial, frames);
+                return self.go_on(serial);
+            }
             Answer::Frames(frames) => loop {
                 if client.waiting() >= LOW_WATER {
                     break false;

@@ -18,7 +18,7 @@ use crate::manager::Manager;
 use crate::persist::{HelperRecord, Recovered};
 use init_wire::{Kind, Label};
 use platform::process;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use units::name::UnitName;
 use units::state::ProcId;
 
@@ -71,7 +71,9 @@ impl Manager {
             found.boot = Some(record);
             // Their helpers are told of them, look for what runs, and report it.
             found.adopted.extend(UnitName::new("default.target").ok());
-            populated(Path::new(&self.cgroup_root), &mut found.adopted);
+            let mut all = Vec::new();
+            groups(Path::new(&self.cgroup_root), &mut all);
+            found.adopted.extend(all.into_iter().map(|(name, _)| name));
         }
         found.boot.is_some()
     }
@@ -146,19 +148,23 @@ impl Manager {
 }
 
 /// Units that have a control group below this one.
-fn populated(group: &Path, found: &mut Vec<UnitName>) {
+pub(crate) fn groups(group: &Path, found: &mut Vec<(UnitName, PathBuf)>) {
     if group.as_os_str().is_empty() {
         return;
     }
     for entry in std::fs::read_dir(group).into_iter().flatten().flatten() {
+        // Beside the groups are the files of this one.
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
         let name = entry.file_name();
         let Some(name) = name.to_str().and_then(|name| UnitName::new(name).ok()) else {
             continue;
         };
         if name.unit_type() == "slice" {
-            populated(&entry.path(), found);
+            groups(&entry.path(), found);
         } else if name.unit_type() != "scope" {
-            found.push(name);
+            found.push((name, entry.path()));
         }
     }
 }

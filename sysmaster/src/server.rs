@@ -301,6 +301,7 @@ impl Manager {
         };
         let mut blocked = false;
         while let Some(bytes) = connection.client.front() {
+            units::fault::boundary();
             match socket::send(&connection.fd, bytes, &[]) {
                 Ok(()) => connection.client.sent(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

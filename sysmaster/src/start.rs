@@ -65,7 +65,7 @@ impl Places {
 /// The helpers' executables on a running machine.
 const HELPERS: &str = "/usr/lib/sysmaster/helpers";
 /// Connections that may wait at a listener: helpers and clients during an outage.
-const BACKLOG: i32 = 256;
+pub(crate) const BACKLOG: i32 = 256;
 
 /// Runs a manager whose socket to init has this number.
 pub(crate) fn run(init_fd: i32, builtin: Builtin) -> i32 {
@@ -131,6 +131,7 @@ impl Manager {
             loader: Loader::new(loader_settings(&config, &places.root)),
             command_line,
             generating: None,
+            comparison: crate::reconcile::Comparison::default(),
             kernel_line: line,
             generator: places.generator.clone(),
             watchdog: crate::watchdog::Watchdog::default(),
@@ -243,6 +244,7 @@ impl Manager {
             }
             self.load_for(&name);
         }
+        self.compare_timers();
         self.inputs.push_back(engine::api::Input::Tick);
         self.pump();
     }

@@ -29,6 +29,10 @@ const CAUSES: [(JobCause, &str); 12] = [
     (JobCause::Isolate(UnitId(NONE)), "isolate"),
 ];
 
+/// In what time whoever asked for a job has heard of its end: a manager that hangs is replaced after three
+/// seconds. Microseconds.
+const HEARD: Micros = 10_000_000;
+
 /// The number of the first relation.
 const RELATIONS: u8 = 64;
 
@@ -52,7 +56,7 @@ pub(crate) struct Past {
 }
 
 impl Past {
-    /// Whether a unit that is down need not remember it: it was asked for, and done.
+    /// Whether a unit that is down need not remember it for long: it was asked for, and done.
     fn is_plain(&self) -> bool {
         self.result == JobResult::Done && self.cause == JobCause::Command
     }
@@ -79,6 +83,18 @@ impl Unit {
         if past.is_some() || times != Times::default() {
             *self.history() = History { times, past };
         }
+    }
+
+    /// Until when a unit that is down is remembered. While its start limit runs, or that would begin anew. And for
+    /// a while after it was told to come up, and ran to its end: whoever asked for that may not have heard it from
+    /// a manager that died, and would ask again.
+    pub fn remembered_until(&self) -> Micros {
+        let asked = |past: &&Past| past.cause == JobCause::Command && past.verb != JobVerb::Stop;
+        let heard = self
+            .past()
+            .filter(asked)
+            .map_or(0, |past| past.ended.saturating_add(HEARD));
+        self.limit_until().max(heard)
     }
 
     /// Whether its last job is worth a record of its own.

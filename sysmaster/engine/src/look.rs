@@ -124,8 +124,8 @@ impl Engine {
             .find(|other| !self.active(*other).is_up() && self.arena.has(unit, Rel::After, *other))
     }
 
-    /// `CollectMode=`: forgets a unit that is down and that no loaded unit refers to. One whose
-    /// start limit runs is kept until that is over: the limit would begin anew.
+    /// `CollectMode=`: forgets a unit that is down and that no loaded unit refers to. See
+    /// [`Unit::remembered_until`](crate::node::Unit).
     fn look_at_use(&mut self, unit: u32) {
         let it = self.arena.get(unit);
         let failed = it.active == ActiveState::Failed;
@@ -134,7 +134,7 @@ impl Engine {
         if it.load.is_none() || it.is_alias() || !it.at_rest() || kept || referred {
             return;
         }
-        let (now, until) = (self.now, it.limit_until());
+        let (now, until) = (self.now, it.remembered_until());
         if until > now {
             return self.look_at_time(unit, until);
         }

@@ -176,7 +176,7 @@ impl Engine {
     }
 }
 
-/// Whether nothing of the unit need be remembered: as after loading, start limit not running.
+/// Whether nothing of the unit need be remembered: as after loading, and that for a while.
 pub(crate) fn is_blank(unit: &Unit, now: Micros) -> bool {
     unit.active == ActiveState::Inactive
         && unit.pending.is_none()
@@ -184,7 +184,7 @@ pub(crate) fn is_blank(unit: &Unit, now: Micros) -> bool {
         && unit.restarts == 0
         && !unit.limit_hit
         && !unit.has_a_past()
-        && now >= unit.limit_until()
+        && now >= unit.remembered_until()
 }
 
 fn unit_record(name: UnitName, unit: &Unit, past: Option<PastRecord>) -> UnitRecord {
@@ -202,6 +202,6 @@ fn unit_record(name: UnitName, unit: &Unit, past: Option<PastRecord>) -> UnitRec
         outcome: unit.outcome,
         times: unit.times(),
         past,
-        can_reload: unit.can_reload,
+        can_reload: unit.can_reload == Some(true),
     }
 }

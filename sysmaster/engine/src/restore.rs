@@ -68,7 +68,7 @@ impl Engine {
         unit.limit = record.limit;
         unit.limit_hit = record.limit_hit;
         unit.outcome = record.outcome;
-        unit.can_reload = record.can_reload;
+        unit.can_reload = record.can_reload.then_some(true);
         unit.recorded = true;
         if let Some(at) = record.restart_at.filter(|_| !mutant!(22)) {
             self.deadlines.insert((at, id, Timer::Restart));

@@ -12,7 +12,7 @@ mod common;
 use common::{Does, World};
 use engine::api::{Input, Verdict};
 use units::spec::{Action, CollectMode, StartLimit, UnitSpec};
-use units::state::{ActiveState, JobMode, JobVerb};
+use units::state::{ActiveState, JobMode, JobResult, JobVerb};
 
 fn world(units: &[(&str, &str)]) -> World {
     let mut world = World::new();
@@ -561,6 +561,22 @@ fn collect_mode() {
     );
     // The next reference loads it again.
     assert!(w.start("a") && w.is_up("a"));
+}
+
+#[test]
+fn what_ran_to_its_end_is_remembered_until_whoever_asked_has_heard() {
+    let mut w = world(&[("a", "")]);
+    set(&mut w, "a", |spec| spec.start_limit.interval = 0);
+    w.start("a");
+    w.dies("a", ActiveState::Inactive);
+    w.settle();
+    w.crash();
+    let id = w.id("a");
+    let past = w.engine.past(id).unwrap();
+    assert_eq!((past.verb, past.result), (JobVerb::Start, JobResult::Done));
+    assert!(w.collected.is_empty());
+    w.wait(20_000_000);
+    assert_eq!(w.collected, ["a"]);
 }
 
 #[test]

@@ -286,6 +286,23 @@ fn try_restart_and_its_kin_do_nothing_to_what_is_down() {
 }
 
 #[test]
+fn a_reload_need_not_wait_for_the_helper_of_a_new_manager() {
+    let mut w = world(&[("a", "")]);
+    w.start("a");
+    w.crash_alone();
+    assert!(w.ask(JobVerb::Reload, "a", JobMode::Replace));
+    w.take();
+    w.sync();
+    w.settle();
+    assert!(
+        w.trace.contains(&"reload of a: done".into()),
+        "{:?}",
+        w.trace
+    );
+    calm(&mut w);
+}
+
+#[test]
 fn a_reload_of_what_is_down_is_invalid() {
     let mut w = world(&[("a", "")]);
     w.run(JobVerb::Reload, "a");

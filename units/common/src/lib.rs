@@ -12,6 +12,8 @@ pub mod collections;
 pub mod directives;
 #[cfg(feature = "std")]
 pub mod facts;
+#[cfg(feature = "std")]
+pub mod fault;
 pub mod file;
 pub mod glob;
 #[cfg(feature = "std")]

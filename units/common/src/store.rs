@@ -213,6 +213,7 @@ impl Store {
         if let Some(old) = self.index.insert((kind, key), at as u32) {
             self.mark_dead(old);
         }
+        crate::fault::boundary();
         Ok(())
     }
 
@@ -222,6 +223,7 @@ impl Store {
         let old = self.index.remove(&(kind, key));
         if let Some(old) = old {
             self.mark_dead(old);
+            crate::fault::boundary();
         }
         old.is_some()
     }

@@ -717,6 +717,7 @@ impl UnitType for Mounts {
             Message::Load(source) => self.load(ctx, &source),
             Message::Unload(unit) => self.unload(ctx, &unit),
             Message::Sync => self.sync(ctx),
+            Message::Reconcile => self.compare(ctx),
             Message::Command(command) => self.command(ctx, &command),
             // It triggers nothing and keeps no descriptors.
             Message::Triggered(..)

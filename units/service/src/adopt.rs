@@ -21,6 +21,7 @@ use crate::run::{At, Awaited, Role, Run, State};
 use crate::service::of_platform;
 use crate::spawn::{self, step_number};
 use platform::{clock, process};
+use units::fault;
 use units::journal::{SlotId, SlotState};
 use units::runtime::Context;
 use units::state::{Exit, Invocation, Micros, ProcId};
@@ -39,12 +40,15 @@ fn invocation_of(proc: ProcId) -> Option<Invocation> {
 
 /// How long the report of an exit that we know has happened may take. Init repeats what is not
 /// acknowledged and holds it for a new manager, so only a discarded one never comes.
-const PATIENCE: Micros = 5_000_000;
+pub(crate) const PATIENCE: Micros = 5_000_000;
 
 impl Services {
     /// Takes over what the journal holds. To be called once, when all units are loaded.
     pub(crate) fn take_over(&mut self, ctx: &mut Context<'_>) {
         let mut foreign = 0;
+        if fault::without("journal") {
+            return;
+        }
         let records: Vec<Run> = ctx
             .journal
             .records
@@ -78,15 +82,20 @@ impl Services {
             self.adopt_one(ctx, at, &slots);
         }
         self.release_rest(ctx, &slots);
-        self.adopt_strangers(ctx);
+        for (unit, how) in self.adopt_strangers(ctx) {
+            ctx.log(4, &unit, ["its record was lost: ", &how].concat());
+        }
     }
 
     /// Units of which the journal says nothing and whose control group has processes: their records
     /// were lost. What runs is theirs, and is adopted as it is. (Without control groups nobody could
     /// tell whose it is.)
-    fn adopt_strangers(&mut self, ctx: &mut Context<'_>) {
+    pub(crate) fn adopt_strangers(&mut self, ctx: &mut Context<'_>) -> Vec<(String, String)> {
+        let mut adopted = Vec::new();
         let root = self.shared.root.clone();
-        let Some(root) = root.as_deref() else { return };
+        let Some(root) = root.as_deref() else {
+            return adopted;
+        };
         for at in self.numbers() {
             let Some(service) = self.get_mut(at) else {
                 continue;
@@ -109,24 +118,23 @@ impl Services {
             run.main_known = main.is_some();
             run.main_foreign = true;
             run.invocation = main.and_then(invocation_of).unwrap_or_default();
-            let text = match main {
-                Some(proc) => format!(
-                    "its record was lost: process {} is adopted as its main process",
-                    proc.pid
-                ),
-                None => format!(
-                    "its record was lost: its {} processes are adopted",
-                    members.len()
-                ),
+            let how = match main {
+                Some(proc) => {
+                    let number = proc.pid.to_string();
+                    ["process ", &number, " is adopted as its main process"].concat()
+                }
+                None => ["its ", &members.len().to_string(), " processes are adopted"].concat(),
             };
-            ctx.log(4, &run.unit, text);
+            adopted.push((run.unit.clone(), how));
             if let Some(proc) = main {
                 ctx.send(FromHelper::Watch { proc });
             }
             self.record(ctx, at);
             self.prepare_socket(ctx, at);
+            self.report(ctx, at);
             self.index(at);
         }
+        adopted
     }
 
     fn adopt_one(&mut self, ctx: &mut Context<'_>, at: u32, slots: &[SlotId]) {
@@ -177,7 +185,12 @@ impl Services {
                 && attempt.index == u32::from(which.index)
         });
         let Some(slot) = slot else { return };
-        let proc = match journal.revoke(slot) {
+        let found = if fault::without("slots") {
+            SlotState::Empty
+        } else {
+            journal.revoke(slot)
+        };
+        let proc = match found {
             SlotState::Filled(proc)
             | SlotState::Started(proc)
             | SlotState::Failed(proc, _)

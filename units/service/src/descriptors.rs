@@ -11,8 +11,9 @@
 //!   `FDPOLL=0` watched for the end of their other side, and fetched once by each helper process.
 //!   What init refuses, or no longer has, is forgotten.
 //!
-//! A deposit is safe as soon as init has it. A service that must know asks with `BARRIER=1`: that
-//! descriptor is closed when everything deposited before it is in init's keeping.
+//! A deposit is safe as soon as it is in the notify socket, which init has: the datagram stays there until init
+//! has the descriptor as well, and what the service says after it waits. So a descriptor sent with
+//! `BARRIER=1`, which is closed when it is read, tells that everything deposited before is in init's keeping.
 
 use crate::context::Preserve;
 use crate::helper::{Services, Token};
@@ -48,7 +49,7 @@ pub struct Deposit {
     pub number: u16,
     /// Open here as well; `None` until init has given it back.
     pub fd: Option<OwnedFd>,
-    /// init has it. While it has not answered, whoever asked by a barrier waits.
+    /// init has it.
     pub safe: bool,
 }
 
@@ -216,6 +217,9 @@ impl Services {
         let Some(service) = self.get_mut(at) else {
             return;
         };
+        if units::fault::without("deposits") {
+            return;
+        }
         for (_, number) in &service.run.stored {
             service.deposits.push(Deposit {
                 number: *number,
@@ -242,13 +246,8 @@ impl Services {
             for fd in fds {
                 self.deposit(ctx, at, said, fd);
             }
-        } else if said.barrier
-            && let Some(service) = self.get_mut(at)
-        {
-            let open = service.deposits.iter().any(|deposit| !deposit.safe);
-            // Closed at once if there is nothing to wait for.
-            service.barriers.extend(fds.into_iter().filter(|_| open));
         }
+        // What came with a barrier is closed: everything before it is safe.
     }
 
     /// Keeps one descriptor, as far as the service may and its type is harmless: a file or directory
@@ -327,7 +326,7 @@ impl Services {
         for deposit in &mut service.deposits {
             deposit.safe |= deposit.number == label.index;
         }
-        service.lift_barriers();
+        self.read_on(ctx, at);
     }
 
     /// The other side of a deposit is gone.
@@ -347,12 +346,12 @@ impl Services {
         let known = service.run.stored.iter().any(|(_, other)| *other == number);
         service.run.stored.retain(|(_, other)| *other != number);
         service.let_go(ctx, number);
-        service.lift_barriers();
         if known && !why.is_empty() {
             let text = ["a deposited descriptor is not kept: ", why].concat();
             ctx.log(4, &service.run.unit, text);
         }
         self.record(ctx, at);
+        self.read_on(ctx, at);
     }
 
     /// Drops what a service has deposited: of this name, or all.
@@ -375,8 +374,8 @@ impl Services {
                 label: deposit_label(&unit, number),
             });
         }
-        service.lift_barriers();
         self.record(ctx, at);
+        self.read_on(ctx, at);
     }
 
     /// The invocation is over: what it deposited is dropped, as `FileDescriptorStorePreserve=` says.
@@ -432,9 +431,8 @@ impl Service {
         }
     }
 
-    fn lift_barriers(&mut self) {
-        if self.deposits.iter().all(|deposit| deposit.safe) {
-            self.barriers.clear();
-        }
+    /// Whether init has all that was deposited.
+    pub(crate) fn all_safe(&self) -> bool {
+        self.deposits.iter().all(|deposit| deposit.safe)
     }
 }

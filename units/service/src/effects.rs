@@ -15,6 +15,7 @@ use platform::cgroup;
 use platform::poll::Interest;
 use platform::{clock, files, process, signal};
 use std::path::Path;
+use units::fault;
 use units::runtime::Context;
 use units::state::{Micros, ProcId};
 use units::wire::helper::FromHelper;
@@ -84,6 +85,7 @@ impl Services {
     }
 
     fn one(&mut self, ctx: &mut Context<'_>, at: u32, effect: Effect) -> Option<Event<'static>> {
+        fault::boundary();
         match effect {
             Effect::Record => self.record(ctx, at),
             Effect::Report => self.report(ctx, at),
@@ -131,7 +133,15 @@ impl Services {
                 *self.get_mut(at)?.slot(Role::Main) = None;
                 ctx.send(FromHelper::Watch { proc });
             }
-            Effect::Clean { restarting } => self.clean(ctx, at, restarting),
+            Effect::Clean { restarting } => {
+                self.clean(ctx, at, restarting);
+                // Until here a successor would do it again. (A start that waited may have begun.)
+                let run = &mut self.get_mut(at)?.run;
+                if run.state.is_down() {
+                    run.dirty = false;
+                    self.record(ctx, at);
+                }
+            }
         }
         None
     }
@@ -146,8 +156,8 @@ impl Services {
             true
         } else {
             let mut bytes = postcard::to_allocvec(&service.run).unwrap_or_default();
-            if let more @ 1.. = crate::fault::appended() {
-                bytes.resize(bytes.len() + more, 0xa5);
+            if let Some(more) = fault::number("SYSMASTER_APPENDED") {
+                bytes.resize(bytes.len() + more as usize, 0xa5);
             }
             ctx.journal
                 .records

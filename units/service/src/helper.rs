@@ -10,7 +10,6 @@
 
 use crate::config;
 use crate::effects::stop_waiting;
-use crate::fault;
 use crate::machine::{Effect, Event};
 use crate::policy::{NEVER, Policy};
 use crate::run::Role;
@@ -20,6 +19,7 @@ use platform::poll::Ready;
 use platform::{cgroup, process};
 use std::path::{Path, PathBuf};
 use units::collections::{Map, Set};
+use units::fault;
 use units::journal::SlotState;
 use units::runtime::{Context, Message, UnitType};
 use units::state::{Exit, Micros, Outcome, ProcId, Whom};
@@ -543,6 +543,7 @@ impl UnitType for Services {
             Message::Load(source) => self.load(ctx, &source),
             Message::Unload(unit) => self.unload(ctx, &unit),
             Message::Sync => self.sync(ctx),
+            Message::Reconcile => self.compare(ctx),
             Message::Command(command) => self.command(ctx, &command),
             Message::Sockets(sockets) => self.offered(sockets),
             // Services trigger nothing.

@@ -18,11 +18,11 @@
 
 pub mod adopt;
 pub mod child;
+pub(crate) mod compare;
 pub mod config;
 pub mod context;
 pub mod descriptors;
 pub mod effects;
-pub mod fault;
 pub mod helper;
 pub mod machine;
 pub mod notify;

@@ -28,8 +28,6 @@ pub struct Said {
     pub remove: bool,
     /// FDPOLL=0: their end is not to be watched for.
     pub unwatched: bool,
-    /// BARRIER=1: the descriptor beside the datagram is to be closed when all before it is done.
-    pub barrier: bool,
     /// FDNAME=; "stored" if none is given.
     pub name: String,
 }
@@ -108,7 +106,8 @@ fn take(said: &mut Said, name: &str, value: &str) {
         "FDSTORE" => said.store = one,
         "FDSTOREREMOVE" => said.remove = one,
         "FDPOLL" => said.unwatched = value == "0",
-        "BARRIER" => said.barrier = one,
+        // What came with it is closed when it has been read: that is the answer.
+        "BARRIER" => {}
         "FDNAME" if is_fd_name(value) => said.name = value.into(),
         _ => {}
     }

@@ -81,8 +81,9 @@ pub struct Service {
     pub waiting: Option<(Role, At, bool)>,
     /// What it has deposited, by number.
     pub deposits: Vec<Deposit>,
-    /// Closed when all deposits are safe.
-    pub barriers: Vec<OwnedFd>,
+    /// What came with the first datagram in its notify socket is on its way to init: the datagram stays
+    /// there, and the next are not read, until init has answered.
+    pub held: bool,
     /// The process numbers under which it is indexed; 0 is none.
     pub known_pids: [u32; 2],
     /// The deadline under which it is indexed.

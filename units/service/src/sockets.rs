@@ -6,13 +6,12 @@
 //! as the unit is loaded, so only a unit's first start waits. A new helper fetches it by its label:
 //! what was sent meanwhile waits in it.
 //!
-//! A datagram leaves its socket after what it says is on record: a helper killed in between finds it
-//! there once more, and saying the same twice changes nothing.
+//! A datagram leaves its socket after what it says is on record, and what came with it is in init's keeping: a
+//! helper killed in between finds it there once more, and saying the same twice changes nothing.
 //!
 //! Who sent a datagram is told by the kernel. `NotifyAccess=` decides whose count; a main process
 //! by MAINPID= must belong to the unit, whoever names it.
 
-use crate::fault;
 use crate::helper::{Services, Token};
 use crate::machine::{Event, Notification};
 use crate::notify::{self, Said};
@@ -23,6 +22,7 @@ use platform::socket::{self, Received};
 use platform::{clock, files};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use units::fault;
 use units::runtime::Context;
 use units::state::Micros;
 use units::wire::helper::{FromHelper, Label};
@@ -132,6 +132,10 @@ impl Services {
         let Some(service) = self.get_mut(at) else {
             return;
         };
+        if fault::without("notify-sockets") {
+            self.prepare_socket(ctx, at);
+            return;
+        }
         if service.run.socket {
             service.socket = Socket::Asked(None);
             ctx.fetch(socket_label(&service.run.unit));
@@ -177,7 +181,8 @@ impl Services {
     pub(crate) fn read_socket(&mut self, ctx: &mut Context<'_>, at: u32) {
         let mut buffer = [0u8; notify::LONGEST + 1];
         for _ in 0..BATCH {
-            let Some(Socket::Open(opened)) = self.get(at).map(|service| &service.socket) else {
+            let service = self.get(at).filter(|service| !service.held);
+            let Some(Socket::Open(opened)) = service.map(|service| &service.socket) else {
                 return;
             };
             let Ok(Some(received)) = socket::peek(opened, &mut buffer) else {
@@ -189,11 +194,44 @@ impl Services {
                 Err(nonsense) => self.complain(ctx, at, nonsense.as_str()),
             }
             fault::point("notified");
+            fault::boundary();
             // Only now is it out of the socket: what it changed is on record.
-            if let Some(Socket::Open(opened)) = self.get(at).map(|service| &service.socket) {
+            if !self.hold(ctx, at)
+                && let Some(Socket::Open(opened)) = self.get(at).map(|service| &service.socket)
+            {
                 socket::skip(opened);
             }
         }
+    }
+
+    /// Whether the datagram just read must stay where it is for now.
+    fn hold(&mut self, ctx: &mut Context<'_>, at: u32) -> bool {
+        let Some(service) = self.get_mut(at) else {
+            return false;
+        };
+        service.held = !service.all_safe();
+        if let Socket::Open(opened) = &service.socket
+            && service.held
+        {
+            let _ = ctx.watch_again(opened, Token::Notify(at).number(), Interest::HANGUP);
+        }
+        service.held
+    }
+
+    /// What came with the datagram that was read last is safe, or not wanted any more.
+    pub(crate) fn read_on(&mut self, ctx: &mut Context<'_>, at: u32) {
+        let Some(service) = self.get_mut(at) else {
+            return;
+        };
+        if !service.held || !service.all_safe() {
+            return;
+        }
+        service.held = false;
+        if let Socket::Open(opened) = &service.socket {
+            socket::skip(opened);
+            let _ = ctx.watch_again(opened, Token::Notify(at).number(), Interest::READ);
+        }
+        self.read_socket(ctx, at);
     }
 
     pub(crate) fn complain(&mut self, ctx: &mut Context<'_>, at: u32, text: &str) {

@@ -3,12 +3,11 @@
 //! The order is the protocol of [`units::journal`]: the slot says what will be attempted before
 //! the fork; the child takes the slot for itself before it does anything else, and says "started"
 //! last of all before `execve`. A helper killed at any point in between leaves a slot from which
-//! its successor can tell whether foreign code has run or can ever run. [`crate::fault`] names the
+//! its successor can tell whether foreign code has run or can ever run. [`units::fault`] names the
 //! places where tests do that.
 
 use crate::child;
 use crate::config::Config;
-use crate::fault;
 use crate::plan::{Failure, Plan, Undo, code};
 use crate::policy::{Access, Step};
 use crate::run::{At, Role, Run};
@@ -18,6 +17,7 @@ use platform::{child as platform_child, clock, fd, process};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use units::fault;
 use units::journal::{Attempt, SetupError, SlotId, Slots};
 use units::state::{Exit, ProcId};
 

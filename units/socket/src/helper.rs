@@ -9,6 +9,7 @@ use platform::clock;
 use platform::poll::{Interest, Ready};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use units::fault;
 use units::runtime::{Context, Message, UnitType, hash128, kind};
 use units::state::{Micros, Outcome, ProcId, Report};
 use units::wire::helper::{
@@ -212,6 +213,7 @@ impl Unit {
             });
         }
         ctx.send(self.offer(0));
+        fault::boundary();
         for path in &self.record.paths {
             let _ = std::fs::remove_file(path);
         }
@@ -229,6 +231,7 @@ impl Unit {
         let made = listener
             .open(config, &mut warn)
             .and_then(|fd| Ok((fd.try_clone()?, fd)));
+        fault::boundary();
         match made {
             Ok((copy, fd)) => {
                 ctx.keep(label(unit, index as u16), copy);
@@ -236,6 +239,20 @@ impl Unit {
             }
             Err(error) => Err(format!("cannot listen on {}: {error}", listener.describe())),
         }
+    }
+
+    /// Makes a listener in place of one that is here, and has init keep it.
+    fn make_again(&mut self, index: usize, ctx: &mut Context<'_>) -> Result<(), String> {
+        let made = self.make(index, ctx)?;
+        if let Some(slot) = self.slots.get_mut(index)
+            && let Slot::Here(old) = std::mem::replace(slot, Slot::Made(made))
+            && self.watched
+        {
+            let _ = ctx.unwatch(&old);
+        }
+        // Nothing is watched until init has it.
+        self.look(ctx);
+        Ok(())
     }
 
     /// One more trigger; whether that is too many.
@@ -583,6 +600,37 @@ impl Sockets {
         }
     }
 
+    /// What listens at a path must have one: see the manager's `reconcile`.
+    fn compare(&mut self, ctx: &mut Context<'_>) {
+        let mut lost = Vec::new();
+        for unit in self.units.iter_mut().filter(|unit| unit.is_complete()) {
+            let listeners = unit.config.as_ref().map(|config| config.listeners.iter());
+            let paths: Vec<(usize, String)> = listeners
+                .into_iter()
+                .flatten()
+                .enumerate()
+                .filter_map(|(index, listener)| Some((index, listener.path()?.to_owned())))
+                .filter(|(_, path)| !platform::files::exists(Path::new(path)))
+                .collect();
+            for (index, path) in paths {
+                let name = unit.record.unit.clone();
+                let found = ["nobody can connect: ", &path, " is gone"].concat();
+                if unit.served {
+                    let done = "left alone: the service has the old one; restart both";
+                    ctx.differs(&name, "socket", found, done);
+                    continue;
+                }
+                match unit.make_again(index, ctx) {
+                    Ok(()) => ctx.differs(&name, "socket", found, "made anew"),
+                    Err(why) => lost.push((name, why)),
+                }
+            }
+        }
+        for (name, why) in lost {
+            self.fail(ctx, &name, RESOURCES, why);
+        }
+    }
+
     /// All units are loaded: takes over what an earlier process left, and tells the manager all.
     fn sync(&mut self, ctx: &mut Context<'_>) {
         if !std::mem::replace(&mut self.adopted, true) {
@@ -633,6 +681,9 @@ impl Unit {
     /// Whether a descriptor that init kept is the listener: at a start it must be what the file
     /// describes, afterwards it is what it is.
     fn accepts(&self, index: usize, fd: &OwnedFd) -> bool {
+        if fault::without("keeping") {
+            return false;
+        }
         let listener = self.config.as_ref().and_then(|c| c.listeners.get(index));
         match (self.record.state, listener) {
             (State::Opening, Some(listener)) => listener.is(fd),
@@ -675,6 +726,7 @@ impl UnitType for Sockets {
             Message::Load(source) => self.load(ctx, &source),
             Message::Unload(unit) => self.unload(ctx, &unit),
             Message::Sync => self.sync(ctx),
+            Message::Reconcile => self.compare(ctx),
             Message::Command(command) => self.command(ctx, &command),
             Message::Triggered(unit, state) => self.triggered(ctx, &unit, state),
             Message::Kept(label) => self.answered(ctx, label, Answer::Kept),

@@ -630,6 +630,12 @@ impl World {
 
     /// The manager is killed here and now; another one takes over.
     pub fn crash(&mut self) {
+        self.crash_alone();
+        self.sync();
+    }
+
+    /// The same, and the helper is not in contact yet.
+    pub fn crash_alone(&mut self) {
         self.cut = None;
         self.crashes += 1;
         self.inbox.clear();
@@ -655,7 +661,6 @@ impl World {
                 self.load(unit.as_str());
             }
         }
-        self.sync();
     }
 
     /// The helper comes into contact: reports what it knows, and says so.

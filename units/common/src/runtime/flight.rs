@@ -173,7 +173,7 @@ fn quarantined(deaths: Vec<(Flight, u32)>) -> Vec<Flight> {
 /// Where a test may have the process die (debug builds and the feature `fault-points` of the manager's
 /// executable): `SYSMASTER_HELPER_FAULT=2=a.service`.
 pub(super) fn fault(flight: &Flight) {
-    #[cfg(debug_assertions)]
+    #[cfg(any(debug_assertions, feature = "fault-points"))]
     if let Ok(wanted) = std::env::var("SYSMASTER_HELPER_FAULT")
         && wanted == [&flight.step.to_string(), "=", &flight.with].concat()
     {
@@ -183,6 +183,6 @@ pub(super) fn fault(flight: &Flight) {
             let _ = platform::process::kill_child(own, platform::signal::SIGSEGV);
         }
     }
-    #[cfg(not(debug_assertions))]
+    #[cfg(not(any(debug_assertions, feature = "fault-points")))]
     let _ = flight;
 }

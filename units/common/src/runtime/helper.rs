@@ -388,6 +388,7 @@ impl Helper {
             ToHelper::Unload { unit } => Message::Unload(unit),
             ToHelper::Command(command) => Message::Command(command),
             ToHelper::About(about) => Message::About(about),
+            ToHelper::Reconcile => Message::Reconcile,
             ToHelper::Sync => {
                 self.with(poller, |unit_type, context| {
                     unit_type.message(Message::Sync, context)

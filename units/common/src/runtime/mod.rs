@@ -48,7 +48,7 @@ pub mod socket;
 use crate::journal::Journal;
 use crate::state::{Micros, ProcId};
 use crate::wire::helper::{
-    About, Command, FromHelper, HelperConfig, Label, Sockets, Triggered, UnitSource,
+    About, Command, Difference, FromHelper, HelperConfig, Label, Sockets, Triggered, UnitSource,
 };
 use alloc::string::{String, ToString};
 use helper::{Helper, Then};
@@ -89,6 +89,10 @@ pub enum Message {
     Sockets(Sockets),
     /// What to know about a unit's next command.
     About(About),
+    /// Compare what is recorded with what the kernel says: see [`ToHelper::Reconcile`].
+    ///
+    /// [`ToHelper::Reconcile`]: crate::wire::helper::ToHelper::Reconcile
+    Reconcile,
     /// The descriptor is in init's keeping.
     Kept(Label),
     /// It could not be kept, for this reason.
@@ -146,6 +150,19 @@ impl Context<'_> {
     /// the same way as everything else, and are repeated to later managers.
     pub fn send(&mut self, message: FromHelper) {
         self.outbox.push(message, None);
+    }
+
+    /// Says that something was not as it was recorded, and what was done about it.
+    pub fn differs(&mut self, unit: &str, kind: &str, found: String, done: &str) {
+        self.outbox.push(
+            FromHelper::Difference(Difference {
+                unit: unit.to_string(),
+                kind: kind.to_string(),
+                found,
+                done: done.to_string(),
+            }),
+            None,
+        );
     }
 
     /// Has init keep a descriptor, in place of what it holds under this label. `Kept` or `NotKept`

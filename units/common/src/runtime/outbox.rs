@@ -63,6 +63,7 @@ impl Outbox {
             | FromHelper::Pong { .. }
             | FromHelper::Trigger { .. }
             | FromHelper::Offer(_)
+            | FromHelper::Difference(_)
                 if !self.connected =>
             {
                 return;

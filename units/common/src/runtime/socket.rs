@@ -120,6 +120,7 @@ impl Loop {
     fn children(&mut self) {
         while let Ok(Some(exit)) = process::peek_exit() {
             self.helper.child_exited(exit, &self.poller);
+            crate::fault::boundary();
             if !matches!(process::reap(exit.proc.pid), Ok(Some(_))) {
                 return;
             }
@@ -242,6 +243,7 @@ fn send_all(link: &mut Link, helper: &mut Helper) -> io::Result<()> {
         };
         match wire::encode(frame) {
             Ok(bytes) => {
+                crate::fault::boundary();
                 let fds: Vec<_> = fd.iter().map(|fd| fd.as_fd()).collect();
                 socket::send(&link.fd, &bytes, &fds)?;
                 helper.outbox.sent();

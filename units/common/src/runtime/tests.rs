@@ -57,6 +57,7 @@ impl UnitType for Toy {
                 context.send(FromHelper::Watch { proc: WATCHED });
             }
             Message::About(about) => self.note(format!("about {}", about.unit)),
+            Message::Reconcile => self.note("reconcile".into()),
             Message::Sync => {
                 self.note("sync".into());
                 context.send(report("a.toy", 1));

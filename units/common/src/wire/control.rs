@@ -9,6 +9,7 @@
 use crate::state::{
     ActiveState, Exit, JobMode, JobPast, JobResult, JobVerb, Micros, ProcId, Times, Whom,
 };
+use crate::wire::helper::Difference;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -142,6 +143,9 @@ pub enum Request {
     },
     /// How the last upgrade stands: [`Reply::Upgrade`].
     UpgradeState,
+    /// Compare what is recorded with what the kernel says, and see to what differs: a [`Reply::Difference`]
+    /// each.
+    Reconcile,
 }
 
 /// A unit in one line.
@@ -471,4 +475,6 @@ pub enum Reply {
     Crash(CrashLine),
     /// How the last upgrade stands.
     Upgrade(UpgradeLine),
+    /// Something was not as it was recorded.
+    Difference(Difference),
 }

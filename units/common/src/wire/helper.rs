@@ -189,6 +189,19 @@ pub struct HelperConfig {
     pub fault: bool,
 }
 
+/// Something that is not as it is recorded, or recorded and not there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Unit name; empty if it concerns none.
+    pub unit: String,
+    /// What it is: `process`, `cgroup`, `socket`, `directory`, `timer`.
+    pub kind: String,
+    /// What was found, for people.
+    pub found: String,
+    /// What was done about it, for people.
+    pub done: String,
+}
+
 /// Manager to helper.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToHelper {
@@ -268,6 +281,10 @@ pub enum ToHelper {
     Sockets(Sockets),
     /// What to know about the unit's next command (from version 2 on).
     About(About),
+    /// Compare what is recorded with what the kernel says, see to what differs, and say it: any number of
+    /// [`FromHelper::Difference`]. The answer to the next `Ping` is the end. (Helpers that do not know this
+    /// pass it over.)
+    Reconcile,
 }
 
 /// Helper to manager.
@@ -362,4 +379,6 @@ pub enum FromHelper {
     /// A unit has listening descriptors for another, in init's keeping. Said before the report that
     /// it is up, so that whoever is started after it has them.
     Offer(Sockets),
+    /// Part of the answer to [`ToHelper::Reconcile`].
+    Difference(Difference),
 }

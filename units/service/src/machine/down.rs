@@ -152,7 +152,6 @@ impl Machine<'_> {
             self.act(Effect::Clean {
                 restarting: wish.is_some(),
             });
-            self.run.dirty = false;
         }
         let well = matches!(self.run.why, Why::Success | Why::Condition);
         self.enter(if well { State::Dead } else { State::Failed }, NEVER);

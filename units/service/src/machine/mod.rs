@@ -403,8 +403,6 @@ impl<'a> Machine<'a> {
         if self.run.state.is_down() && self.run.dirty {
             let restarting = self.run.wish.is_some();
             self.act(Effect::Clean { restarting });
-            self.run.dirty = false;
-            self.changed();
         }
     }
 }
