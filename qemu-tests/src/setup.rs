@@ -87,14 +87,16 @@ impl Setup {
             return None;
         }
         let directory = binaries();
-        // init is built with the release profile only; cargo puts that beside the other. A file of
-        // one name alone is left from another build.
+        // init is built with the release profile, and in its own tests with the other; cargo puts one beside the
+        // other. The newest counts. A file of one name alone is left from another build.
         let init = [directory.join("init"), directory.join("../release/init")];
         let pair = |init: &PathBuf| {
             let worker = init.with_file_name("init-worker");
             (init.is_file() && worker.is_file()).then_some(worker)
         };
-        let init = init.iter().find(|init| pair(init).is_some());
+        let built = |init: &&PathBuf| init.metadata().and_then(|meta| meta.modified()).ok();
+        let pairs = init.iter().filter(|init| pair(init).is_some());
+        let init = pairs.max_by_key(built);
         let worker = init.and_then(pair);
         let programs = directory.join("multicall");
         let (Some(init), Some(worker), true) = (init, worker, programs.is_file()) else {
