@@ -75,12 +75,10 @@ corpus: ## verify the unit files of 400 Debian packages, beside systemd-analyze 
 	@qemu-tests/corpus/run
 
 # Fast code and panics that are caught: a profile of its own, see Cargo.toml.
-SIM   := cargo run --quiet --profile sim -p sim
-SEEDS ?= 1000
-SEED  ?= 1
+SIM := cargo run --quiet --profile sim -p sim
 
 sim: ## random worlds for the engine; SEEDS=n [SEED=first], or CASE=file to play one again
-	@$(SIM) -- $(if $(CASE),$(CASE),--seeds $(SEEDS) --seed $(SEED))
+	@$(SIM) -- $(if $(CASE),$(CASE),--seeds $(or $(SEEDS),1000) --seed $(or $(SEED),1))
 
 sim-mutants: ## faults planted in the engine, and in how many seeds the simulator finds each
 	@$(SIM) --features mutants -- --mutants
