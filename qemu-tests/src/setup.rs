@@ -3,6 +3,7 @@
 use crate::machine::Machine;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -119,6 +120,23 @@ impl Setup {
         };
         setup.lay_out();
         Some(setup)
+    }
+
+    /// The same, of executables in which a process can be made to die at a chosen place (`units::fault`): debug builds
+    /// and the feature `fault-points`. `None`, with a line that says so, where they cannot.
+    pub fn with_faults() -> Option<Self> {
+        let setup = Self::new()?;
+        let [.., programs] = &setup.binaries;
+        let asked = Command::new(programs)
+            .arg0("sctl")
+            .arg("version")
+            .env("SYSMASTER_FAULT", "start-sctl:exit1")
+            .output();
+        if asked.is_ok_and(|asked| asked.stdout.is_empty()) {
+            return Some(setup);
+        }
+        println!("skipped: these executables have no fault points (feature fault-points)");
+        None
     }
 
     #[allow(clippy::panic)]

@@ -34,6 +34,8 @@ fn workload(setup: &Setup) {
 
 /// Everything a machine must do whatever it lacks.
 fn works(mut machine: Machine) -> String {
+    // The shell of `forking` has the command of its child in its own line: it must be over.
+    machine.wait_state("forking.service", "active");
     machine.wait("three services are up", || {
         machine.running("sleep 100").len() == 3
     });
@@ -138,6 +140,8 @@ fn with_a_full_run() {
     workload(&setup);
     setup.run_bytes(1 << 20);
     let machine = setup.boot();
+    // The shell of `forking` has the command of its child in its own line: it must be over.
+    machine.wait_state("forking.service", "active");
     machine.wait("three services are up", || {
         machine.running("sleep 100").len() == 3
     });

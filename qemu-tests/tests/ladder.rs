@@ -12,7 +12,7 @@ use qemu_tests::{Machine, Setup};
 const ABRT: i32 = 6;
 
 fn with_units() -> Option<Setup> {
-    let setup = Setup::new()?;
+    let setup = Setup::with_faults()?;
     setup
         .wanted("good.service", "[Service]\nExecStart=/bin/sleep 771\n")
         .unit("bad.service", "[Service]\nExecStart=/bin/sleep 772\n")
@@ -34,15 +34,6 @@ fn unconcerned(machine: &mut Machine) {
     assert_eq!(machine.sctl(&["stop", "other.service"]).code, 0);
 }
 
-/// A build without fault points has nothing to show here.
-fn has_faults(machine: &Machine) -> bool {
-    let has = !crashes(machine).is_empty();
-    if !has {
-        println!("skipped: these executables have no fault points (feature fault-points)");
-    }
-    has
-}
-
 #[test]
 fn a_unit_that_kills_the_manager_is_quarantined() {
     let Some(mut setup) = with_units() else {
@@ -51,9 +42,6 @@ fn a_unit_that_kills_the_manager_is_quarantined() {
     setup.wanted("bad.service", "[Service]\nExecStart=/bin/sleep 772\n");
     setup.environment("SYSMASTER_FAULT", "Load=bad.service:segv");
     let mut machine = setup.boot();
-    if !has_faults(&machine) {
-        return;
-    }
     unconcerned(&mut machine);
     let found = crashes(&machine);
     let told = |line: &&String| line.contains("SIGSEGV") && line.contains("loading bad.service");
@@ -102,9 +90,6 @@ fn a_request_that_kills_the_manager_is_refused() {
     for _ in 0..4 {
         answers.push(machine.sctl(&["start", "bad.service"]));
     }
-    if !has_faults(&machine) {
-        return;
-    }
     let last = answers.last().unwrap();
     assert_ne!(last.code, 0);
     assert!(last.err.contains("quarantine"), "{answers:?}");
@@ -127,14 +112,11 @@ fn a_unit_that_kills_its_helper_is_quarantined() {
         let Some(mut setup) = with_units() else {
             return;
         };
-        setup.environment("SYSMASTER_HELPER_FAULT", point);
+        setup.environment("SYSMASTER_FAULT", &[point, ":segv"].concat());
         let mut machine = setup.boot();
         machine.wait_state("good.service", "active");
         let before = machine.running("sleep 771");
         let answer = machine.sctl(&["start", "bad.service"]);
-        if !has_faults(&machine) {
-            return;
-        }
         assert_eq!(answer.code, 1, "{answer:?}");
         assert!(answer.err.contains("quarantine"), "{answer:?}");
         let found = crashes(&machine);
@@ -198,10 +180,6 @@ fn the_ladder_up_to_safe_mode_and_down() {
         "nothing new is started by itself"
     );
     assert_eq!(before[0].id(), machine.running("sleep 771")[0].id());
-    if status.contains("safe mode for 60") {
-        println!("skipped the way down, a minute: these executables have no fault points");
-        return;
-    }
     machine.wait("it is left after a healthy time", || {
         !machine.sctl(&["status"]).out.contains("safe mode")
             && !machine.running("sleep 774").is_empty()

@@ -26,7 +26,7 @@ struct Upgraded {
 }
 
 fn boot() -> Option<Upgraded> {
-    let setup = Setup::new()?;
+    let setup = Setup::with_faults()?;
     for number in 0..4 {
         setup.wanted(
             &format!("w{number}.service"),
@@ -53,10 +53,6 @@ fn boot() -> Option<Upgraded> {
             && machine.running("sleep 77").len() == 4
     });
     let installed = std::fs::read(machine.path(PROGRAM)).unwrap();
-    if !installed.windows(9).any(|at| at == b"doctored:") {
-        println!("skipped: these executables have no fault points (feature fault-points)");
-        return None;
-    }
     let services = machine.running("sleep 77");
     Some(Upgraded {
         machine,

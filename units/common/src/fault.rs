@@ -23,6 +23,7 @@
 //! | `helper-forked` | the manager: a helper stands in its gate and is not recorded |
 //! | `before-ack` | the manager: exits are taken by everybody and not acknowledged |
 //! | `Load=a.service` … | the manager: a step of it is in flight; spaces are `_` |
+//! | `2=a.service` … | a helper: a message of this step ([`crate::runtime`]) is in flight with it |
 //! | `slot-claimed` | the service helper: the slot announces a fork that has not been made |
 //! | `forked` | the service helper: the child exists, nothing of it is on record |
 //! | `child-born` | its child: it has not taken its slot |

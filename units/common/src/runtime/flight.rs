@@ -169,20 +169,3 @@ fn quarantined(deaths: Vec<(Flight, u32)>) -> Vec<Flight> {
     let often = deaths.into_iter().filter(|(_, count)| *count >= TWICE);
     often.map(|(flight, _)| flight).collect()
 }
-
-/// Where a test may have the process die (debug builds and the feature `fault-points` of the manager's
-/// executable): `SYSMASTER_HELPER_FAULT=2=a.service`.
-pub(super) fn fault(flight: &Flight) {
-    #[cfg(any(debug_assertions, feature = "fault-points"))]
-    if let Ok(wanted) = std::env::var("SYSMASTER_HELPER_FAULT")
-        && wanted == [&flight.step.to_string(), "=", &flight.with].concat()
-    {
-        let own = platform::process::own_pid();
-        // The library's handler for stack overflows takes the first for a mistake.
-        for _ in 0..2 {
-            let _ = platform::process::kill_child(own, platform::signal::SIGSEGV);
-        }
-    }
-    #[cfg(not(any(debug_assertions, feature = "fault-points")))]
-    let _ = flight;
-}

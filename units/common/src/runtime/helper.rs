@@ -1,6 +1,6 @@
 //! The helper's side of the conversation, without a transport: see the phases in [`super`].
 
-use super::flight::{self, Flight, fault};
+use super::flight::{self, Flight};
 use super::outbox::Outbox;
 use super::{Context, Message, Settings, UnitType, hash128, kind};
 use crate::journal::Journal;
@@ -375,7 +375,7 @@ impl Helper {
             return self.outbox.push(answer, None);
         }
         journal.records.begin(flight.step, &flight.with);
-        fault(&flight);
+        crate::fault::point_at(|| [&flight.step.to_string(), "=", &flight.with].concat());
         self.hand_over(message, fd, poller);
         if let Some(journal) = &self.journal {
             journal.records.end();
