@@ -391,6 +391,7 @@ pub struct Journal {
     pub records: Store,
     /// One slot for each process forked.
     pub slots: Slots,
+    full: bool,
 }
 
 impl Journal {
@@ -410,11 +411,16 @@ impl Journal {
             Self {
                 records,
                 slots: Slots::open(slots)?,
+                full: false,
             },
             found,
         ))
     }
 }
+
+mod records;
+
+pub use records::{Remembered, key};
 
 #[cfg(test)]
 mod tests;

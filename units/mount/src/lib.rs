@@ -29,6 +29,8 @@
 //! Dependencies on other mounts and on targets are the loader's (`unit_files`), since they count before
 //! this helper is there. It has no other configuration than `[Mount]`.
 
+mod adopt;
+mod children;
 pub mod command;
 pub mod config;
 pub mod helper;

@@ -4,6 +4,7 @@
 //! the unit's name. Fields are only ever appended.
 
 use serde::{Deserialize, Serialize};
+use units::journal::Remembered;
 use units::state::{ActiveState, Invocation, Micros, Outcome, ProcId};
 
 /// Where a mount unit is.
@@ -98,4 +99,14 @@ pub struct Record {
     pub signalled: Signalled,
     /// How often `umount` was tried for this stop: mounts can lie one on the other.
     pub tries: u32,
+}
+
+impl Remembered for Record {
+    fn unit(&self) -> &str {
+        &self.unit
+    }
+
+    fn is_blank(&self) -> bool {
+        self.state == State::Dead && self.seq == 0
+    }
 }

@@ -14,7 +14,7 @@
 //! Time-outs are points in time and stay as they were; a watchdog begins anew.
 
 use crate::effects::guess;
-use crate::helper::{RECORD_RUN, RECORD_VERSION, Services};
+use crate::helper::Services;
 use crate::machine::Event;
 use crate::policy::{Kind, Step};
 use crate::run::{At, Awaited, Role, Run, State};
@@ -22,6 +22,7 @@ use crate::service::of_platform;
 use crate::spawn::{self, step_number};
 use platform::{clock, process};
 use units::fault;
+use units::journal::Remembered;
 use units::journal::{SlotId, SlotState};
 use units::runtime::Context;
 use units::state::{Exit, Invocation, Micros, ProcId};
@@ -45,24 +46,10 @@ pub(crate) const PATIENCE: Micros = 5_000_000;
 impl Services {
     /// Takes over what the journal holds. To be called once, when all units are loaded.
     pub(crate) fn take_over(&mut self, ctx: &mut Context<'_>) {
-        let mut foreign = 0;
         if fault::without("journal") {
             return;
         }
-        let records: Vec<Run> = ctx
-            .journal
-            .records
-            .records_of(RECORD_RUN)
-            .filter_map(|record| {
-                if record.version != RECORD_VERSION {
-                    foreign += 1;
-                    return None;
-                }
-                let run: Run = record.read()?;
-                // The key is a hash: the name in the record is what counts.
-                (crate::helper::key(&run.unit) == record.key).then_some(run)
-            })
-            .collect();
+        let (records, foreign) = ctx.journal.remembered::<Run>();
         if foreign > 0 {
             let text =
                 format!("{foreign} records of the journal are of another version: passed over");
@@ -100,7 +87,7 @@ impl Services {
             let Some(service) = self.get_mut(at) else {
                 continue;
             };
-            if !service.is_blank() || !service.is_populated(Some(root)) {
+            if !service.run.is_blank() || !service.is_populated(Some(root)) {
                 continue;
             }
             let members = service.members(Some(root));
@@ -140,7 +127,7 @@ impl Services {
     fn adopt_one(&mut self, ctx: &mut Context<'_>, at: u32, slots: &[SlotId]) {
         self.fetch_deposits(ctx, at);
         let Some(service) = self.get(at) else { return };
-        let key = crate::helper::key(&service.run.unit);
+        let key = units::journal::key(&service.run.unit);
         let mine: Vec<SlotId> = slots
             .iter()
             .copied()

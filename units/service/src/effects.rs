@@ -5,7 +5,7 @@
 //! deadline) begins another turn.
 
 use crate::context::{Preserve, Sort};
-use crate::helper::{RECORD_RUN, RECORD_VERSION, Services, Token, key};
+use crate::helper::{Services, Token};
 use crate::machine::{Effect, Event, Machine, Signal};
 use crate::policy::{KillMode, Step};
 use crate::run::{At, Awaited, Role, Run, State};
@@ -16,6 +16,7 @@ use platform::poll::Interest;
 use platform::{clock, files, process, signal};
 use std::path::Path;
 use units::fault;
+use units::journal::key;
 use units::runtime::Context;
 use units::state::{Micros, ProcId};
 use units::wire::helper::FromHelper;
@@ -149,32 +150,8 @@ impl Services {
     /// Stores the record, with start times that have become known.
     pub(crate) fn record(&mut self, ctx: &mut Context<'_>, at: u32) {
         self.learn_starts(ctx, at);
-        let Some(service) = self.get(at) else { return };
-        let unit_key = key(&service.run.unit);
-        let stored = if service.is_blank() {
-            ctx.journal.records.delete(RECORD_RUN, unit_key);
-            true
-        } else {
-            let mut bytes = postcard::to_allocvec(&service.run).unwrap_or_default();
-            if let Some(more) = fault::number("SYSMASTER_APPENDED") {
-                bytes.resize(bytes.len() + more as usize, 0xa5);
-            }
-            ctx.journal
-                .records
-                .put(RECORD_RUN, RECORD_VERSION, unit_key, &bytes)
-                .is_ok()
-        };
-        if !stored && !self.full {
-            self.full = true;
-            let text = "the journal is full: what happens from now on is not remembered across a \
-                restart of the service helper";
-            ctx.send(FromHelper::Log {
-                level: 3,
-                unit: String::new(),
-                text: text.into(),
-            });
-        } else if stored {
-            self.full = false;
+        if let Some(service) = self.get(at) {
+            ctx.remember(&service.run);
         }
     }
 

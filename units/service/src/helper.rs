@@ -20,23 +20,14 @@ use platform::{cgroup, process};
 use std::path::{Path, PathBuf};
 use units::collections::{Map, Set};
 use units::fault;
+use units::journal::Remembered;
 use units::journal::SlotState;
 use units::runtime::{Context, Message, UnitType};
 use units::state::{Exit, Micros, Outcome, ProcId, Whom};
 use units::wire::helper::{About, Command, FromHelper, HelperConfig, Severity, UnitSource, Verb};
 
-/// Kind of the record of a service in the journal.
-pub const RECORD_RUN: u16 = 1;
-/// Its version: it has only ever been appended to.
-pub const RECORD_VERSION: u16 = 1;
-
 /// Why a start is refused.
 const FULL: &str = "the journal of the service helper is full, and what is started must be in it";
-
-/// Key of a unit's record: the low half of the hash of its name.
-pub fn key(unit: &str) -> u64 {
-    u128::from_be_bytes(init_wire::hash128(unit.as_bytes())) as u64
-}
 
 /// What a watched descriptor is, and of which service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +85,6 @@ pub struct Services {
     /// Rules for a unit whose configuration is not known any more.
     pub(crate) fallback: Policy,
     pub(crate) effects: Vec<Effect>,
-    /// The journal is full, and it was said.
-    pub(crate) full: bool,
     /// The journal of the predecessor has been taken over.
     adopted: bool,
     /// Exits that came before that.
@@ -248,7 +237,7 @@ impl Services {
         if let Some(service) = self.get_mut(at) {
             stop_waiting(service, ctx);
         }
-        let _ = ctx.journal.records.delete(RECORD_RUN, key(unit));
+        ctx.journal.forget(unit);
         self.names.remove(unit);
         self.times.retain(|(_, other)| *other != at);
         if let Some(place) = self.list.get_mut(at as usize) {
@@ -306,9 +295,9 @@ impl Services {
             return self.refuse(ctx, at, seq, invocation, why);
         }
         // What cannot be remembered must not be begun; what runs goes on.
-        if down && self.full {
+        if down && ctx.journal.is_full() {
             self.record(ctx, at);
-            if self.full {
+            if ctx.journal.is_full() {
                 return self.refuse(ctx, at, seq, invocation, FULL.into());
             }
         }
@@ -457,7 +446,7 @@ impl Services {
             }
         }
         for at in self.numbers() {
-            if self.get(at).is_some_and(|service| !service.is_blank()) {
+            if self.get(at).is_some_and(|service| !service.run.is_blank()) {
                 self.report(ctx, at);
             }
         }

@@ -6,6 +6,7 @@
 
 use crate::policy::Step;
 use serde::{Deserialize, Serialize};
+use units::journal::Remembered;
 use units::state::{ActiveState, Exit, Invocation, Micros, Outcome, ProcId, RestartWish};
 
 /// Where a service is. [`crate::machine`] says what each state waits for.
@@ -295,6 +296,16 @@ pub struct Run {
     pub cgroup: String,
     /// Numbers of deposits whose end is not watched for (`FDPOLL=0`).
     pub unwatched: Vec<u16>,
+}
+
+impl Remembered for Run {
+    fn unit(&self) -> &str {
+        &self.unit
+    }
+
+    fn is_blank(&self) -> bool {
+        self.state == State::Dead && self.seq == 0
+    }
 }
 
 impl Run {

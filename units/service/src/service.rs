@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::descriptors::{Deposit, Listening};
 use crate::machine::Machine;
 use crate::policy::NEVER;
-use crate::run::{At, Role, Run, State};
+use crate::run::{At, Role, Run};
 use platform::cgroup::{self, Group};
 use platform::process::{self, Held};
 use std::os::fd::OwnedFd;
@@ -177,11 +177,6 @@ impl Service {
             .iter()
             .flatten()
             .fold(next, |next, at| next.min(*at))
-    }
-
-    /// Whether there is nothing about it that a successor would have to know.
-    pub fn is_blank(&self) -> bool {
-        self.run.state == State::Dead && self.run.seq == 0
     }
 
     /// The living processes of the unit, main and control process included.

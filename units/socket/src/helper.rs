@@ -10,16 +10,13 @@ use platform::poll::{Interest, Ready};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use units::fault;
+use units::journal::Remembered;
 use units::runtime::{Context, Message, UnitType, hash128, kind};
 use units::state::{Micros, Outcome, ProcId, Report};
 use units::wire::helper::{
     Command, FromHelper, HelperConfig, Label, Severity, Sockets as Offer, Triggered, UnitSource,
     Verb,
 };
-
-/// Kind and version of a unit's record in the journal.
-const RECORD: u16 = 1;
-const VERSION: u16 = 1;
 
 /// systemd's words for how it went wrong.
 const RESOURCES: &str = "resources";
@@ -62,12 +59,6 @@ pub struct Sockets {
     last_number: u32,
     strict: bool,
     adopted: bool,
-    /// The journal is full, and it was said.
-    full: bool,
-}
-
-fn key(unit: &str) -> u64 {
-    u128::from_be_bytes(hash128(unit.as_bytes())) as u64
 }
 
 fn label(unit: &str, index: u16) -> Label {
@@ -97,10 +88,6 @@ impl Unit {
 
     fn token(&self, index: usize) -> u64 {
         u64::from(self.number) << 8 | index as u64
-    }
-
-    fn is_blank(&self) -> bool {
-        self.record.state == State::Dead && self.record.seq == 0
     }
 
     fn is_complete(&self) -> bool {
@@ -293,20 +280,7 @@ impl Sockets {
         let Some(unit) = self.find(|unit| unit.record.unit == name) else {
             return;
         };
-        let stored = if unit.is_blank() {
-            ctx.journal.records.delete(RECORD, key(name));
-            true
-        } else {
-            let bytes = postcard::to_allocvec(&unit.record).unwrap_or_default();
-            let put = ctx.journal.records.put(RECORD, VERSION, key(name), &bytes);
-            put.is_ok()
-        };
-        if !stored && !self.full {
-            let text = "the journal is full: what happens from now on is not remembered across a \
-                restart of the socket helper";
-            ctx.log(3, "", text.into());
-        }
-        self.full = !stored;
+        ctx.remember(&unit.record);
     }
 
     /// Stores the record and tells the manager.
@@ -351,7 +325,7 @@ impl Sockets {
             if unit.record.count > 0 {
                 unit.release(ctx);
             }
-            ctx.journal.records.delete(RECORD, key(name));
+            ctx.journal.forget(name);
             self.units.retain(|unit| unit.record.unit != name);
         }
     }
@@ -582,7 +556,7 @@ impl Sockets {
     fn known_offer(&mut self, offer: &Offer) {
         let adopted = self.adopted;
         let unit = self.find(|unit| unit.record.unit == offer.from);
-        if let Some(unit) = unit.filter(|unit| !adopted && unit.is_blank()) {
+        if let Some(unit) = unit.filter(|unit| !adopted && unit.record.is_blank()) {
             unit.take_up(offer.count);
             unit.record.to.clone_from(&offer.to);
             unit.record.name.clone_from(&offer.name);
@@ -591,7 +565,7 @@ impl Sockets {
 
     /// Nobody knows anything of a unit that is loaded: init may have its listeners all the same.
     fn probe(&mut self, ctx: &mut Context<'_>) {
-        for unit in self.units.iter_mut().filter(|unit| unit.is_blank()) {
+        for unit in self.units.iter_mut().filter(|unit| unit.record.is_blank()) {
             let Some(config) = unit.config.as_ref().filter(|_| unit.broken.is_empty()) else {
                 continue;
             };
@@ -634,17 +608,7 @@ impl Sockets {
     /// All units are loaded: takes over what an earlier process left, and tells the manager all.
     fn sync(&mut self, ctx: &mut Context<'_>) {
         if !std::mem::replace(&mut self.adopted, true) {
-            let left: Vec<Record> = ctx
-                .journal
-                .records
-                .records_of(RECORD)
-                .filter(|stored| stored.version == VERSION)
-                .filter_map(|stored| {
-                    let record: Record = stored.read()?;
-                    // The key is a hash: the name in the record is what counts.
-                    (key(&record.unit) == stored.key).then_some(record)
-                })
-                .collect();
+            let (left, _) = ctx.journal.remembered::<Record>();
             for record in left {
                 let unit = record.unit.clone();
                 self.entry(&unit).record = record;
@@ -655,7 +619,7 @@ impl Sockets {
             self.probe(ctx);
         }
         for unit in &mut self.units {
-            if unit.is_blank() {
+            if unit.record.is_blank() {
                 continue;
             }
             if unit.record.state.is_down() {

@@ -4,6 +4,7 @@
 //! the unit's name. Fields are only ever appended.
 
 use serde::{Deserialize, Serialize};
+use units::journal::Remembered;
 use units::state::{ActiveState, Invocation, Micros, Outcome};
 
 /// Where a socket unit is. Whether what it triggers runs is no part of it.
@@ -69,4 +70,14 @@ pub struct Record {
     pub places: String,
     /// Triggers within the limit's interval: since when, how many.
     pub triggers: (Micros, u32),
+}
+
+impl Remembered for Record {
+    fn unit(&self) -> &str {
+        &self.unit
+    }
+
+    fn is_blank(&self) -> bool {
+        self.state == State::Dead && self.seq == 0
+    }
 }

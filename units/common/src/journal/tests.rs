@@ -197,3 +197,45 @@ fn a_journal_is_taken_over_whole() {
     assert_eq!(next.records.get(1, 2).unwrap().payload, b"record");
     assert_eq!(next.slots.in_use(), [id]);
 }
+
+/// What a type of these tests remembers of a unit.
+#[derive(Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Note {
+    unit: String,
+    count: u32,
+    /// Appended by a later version.
+    more: Option<String>,
+}
+
+impl Remembered for Note {
+    fn unit(&self) -> &str {
+        &self.unit
+    }
+
+    fn is_blank(&self) -> bool {
+        self.count == 0
+    }
+}
+
+#[test]
+fn what_an_earlier_and_a_later_version_remembered_is_read() {
+    let mut journal = Journal::create(&std::env::temp_dir()).unwrap();
+    let mut put = |unit: &str, version: u16, bytes: &[u8]| {
+        journal.records.put(1, version, key(unit), bytes).unwrap();
+    };
+    let earlier = |unit: &str| postcard::to_allocvec(&(unit, 7u32)).unwrap();
+    put("short", 1, &earlier("short"));
+    put("long", 1, &[earlier("long"), vec![0, 0xa5, 0xa5]].concat());
+    put("foreign", 2, &earlier("foreign"));
+    put("not-mine", 1, &earlier("of-another-name"));
+    let (mut notes, foreign) = journal.remembered::<Note>();
+    notes.sort_by(|a, b| a.unit.cmp(&b.unit));
+    let note = |unit: &str| Note {
+        unit: unit.into(),
+        count: 7,
+        more: None,
+    };
+    assert_eq!((notes, foreign), (vec![note("long"), note("short")], 1));
+    journal.forget("short");
+    assert_eq!(journal.remembered::<Note>().0, [note("long")]);
+}
