@@ -6,9 +6,7 @@
     clippy::indexing_slicing
 )]
 
-mod common;
-
-use common::{Does, World};
+use sim::{Does, World};
 use units::state::{ActiveState, JobMode, JobVerb};
 
 fn world(units: &[(&str, &str)]) -> World {

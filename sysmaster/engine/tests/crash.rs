@@ -11,9 +11,8 @@
     clippy::indexing_slicing
 )]
 
-mod common;
-
-use common::{Does, Rng, World};
+use sim::rng::Rng;
+use sim::{Does, World};
 use units::state::{ActiveState, JobMode, JobVerb};
 
 /// What happens to the world, one after the other.
@@ -113,8 +112,8 @@ fn every_cut(title: &str, make: &dyn Fn() -> World, acts: &[Act]) -> usize {
         let claims = |world: &World| world.closed.values().any(|all_up| *all_up);
         assert!(claims(&whole) || !claims(&world), "{}", report());
         assert!(world.crashes == 1, "{title}: cut {cut} was never reached");
-        for (unit, slot) in &whole.slots {
-            let starts = world.slots.get(unit).map_or(0, |slot| slot.starts);
+        for (unit, slot) in &whole.helper.slots {
+            let starts = world.helper.slots.get(unit).map_or(0, |slot| slot.starts);
             // A client repeats what was not answered: a restart may come twice, and an atomic start's
             // attempt at what fails or ends at once; no start of its own.
             let repeated = acts.iter().any(|act| {
@@ -450,7 +449,7 @@ fn random(seed: u64, size: usize) -> (Box<dyn Fn() -> World>, Vec<Act>) {
                 does.start = Does::Finishes;
             }
             if rng.chance(25) {
-                does.restart = Some(50_000 + rng.next() % 100_000);
+                does.restart = Some(50_000 + rng.draw() % 100_000);
             }
         }
         w

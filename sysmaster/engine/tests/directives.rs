@@ -7,10 +7,8 @@
     clippy::indexing_slicing
 )]
 
-mod common;
-
-use common::{Does, World};
 use engine::api::{Input, Verdict};
+use sim::{Does, World};
 use units::spec::{Action, CollectMode, StartLimit, UnitSpec};
 use units::state::{ActiveState, JobMode, JobResult, JobVerb};
 
@@ -27,7 +25,7 @@ fn world(units: &[(&str, &str)]) -> World {
 
 /// Changes a unit's file, and reads it again.
 fn set(world: &mut World, unit: &str, change: impl FnOnce(&mut UnitSpec)) {
-    change(world.specs.get_mut(&common::name(unit)).unwrap());
+    change(world.specs.get_mut(&sim::name(unit)).unwrap());
     world.load(unit);
 }
 
@@ -554,7 +552,7 @@ fn collect_mode() {
     w.settle();
     w.wait(20_000_000);
     assert_eq!(w.collected, ["b", "a"], "r refers to the third");
-    assert!(w.engine.find(&common::name("a")).unwrap().load.is_none());
+    assert!(w.engine.find(&sim::name("a")).unwrap().load.is_none());
     assert!(
         !w.store.keys().any(|(kind, _)| *kind == 0),
         "no record is left"

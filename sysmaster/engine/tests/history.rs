@@ -7,9 +7,7 @@
     clippy::indexing_slicing
 )]
 
-mod common;
-
-use common::{Does, World};
+use sim::{Does, World};
 use units::state::{ActiveState, JobMode, JobVerb};
 
 /// `start because Wants of t.target: done`.

@@ -6,9 +6,7 @@
     clippy::indexing_slicing
 )]
 
-mod common;
-
-use common::{Does, World};
+use sim::{Does, World};
 use units::state::{ActiveState, JobMode, JobVerb};
 
 fn world(units: &[(&str, &str)]) -> World {
@@ -87,7 +85,7 @@ fn isolate() {
         ("s", ""),
     ]);
     w.specs
-        .get_mut(&common::name("t.target"))
+        .get_mut(&sim::name("t.target"))
         .unwrap()
         .allow_isolate = true;
     w.load("t.target");
@@ -104,7 +102,7 @@ fn isolate() {
 #[test]
 fn flush() {
     let mut w = world(&[("a", ""), ("b", ""), ("kept", "")]);
-    let kept = w.specs.get_mut(&common::name("kept")).unwrap();
+    let kept = w.specs.get_mut(&sim::name("kept")).unwrap();
     kept.ignore_on_isolate = true;
     w.load("kept");
     starting(&mut w, "a");

@@ -6,10 +6,9 @@
     clippy::indexing_slicing
 )]
 
-mod common;
-
-use common::{Does, Rng, World, name};
 use engine::{Dropped, Fate, Plan};
+use sim::rng::Rng;
+use sim::{Does, World, name};
 use units::state::{JobMode, JobVerb};
 
 fn plan(w: &mut World, verb: JobVerb, unit: &str) -> Plan {

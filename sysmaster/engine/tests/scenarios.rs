@@ -6,10 +6,8 @@
     clippy::indexing_slicing
 )]
 
-mod common;
-
-use common::{Does, World};
 use engine::api::{Input, JobId, Verdict};
+use sim::{Does, World};
 use units::spec::LoadState;
 use units::state::{ActiveState, JobMode, JobVerb};
 
@@ -289,7 +287,7 @@ fn try_restart_and_its_kin_do_nothing_to_what_is_down() {
 fn a_reload_need_not_wait_for_the_helper_of_a_new_manager() {
     let mut w = world(&[("a", "")]);
     w.start("a");
-    w.crash_alone();
+    w.crash_now();
     assert!(w.ask(JobVerb::Reload, "a", JobMode::Replace));
     w.take();
     w.sync();
@@ -630,7 +628,7 @@ fn a_unit_that_dies_is_restarted_after_its_delay() {
         w.trace.contains(&"stop b".into()),
         "dependants are restarted with it"
     );
-    assert_eq!(w.engine.find(&common::name("a")).unwrap().restarts, 1);
+    assert_eq!(w.engine.find(&sim::name("a")).unwrap().restarts, 1);
     calm(&mut w);
 }
 
@@ -660,9 +658,9 @@ fn restarts_end_at_the_start_limit_until_reset() {
     w.does("a").start = Does::Fails;
     w.start("a");
     w.wait(5_000_000);
-    assert_eq!(w.slots[&common::name("a")].starts, 5);
+    assert_eq!(w.helper.slots[&sim::name("a")].starts, 5);
     assert_eq!(w.active("a"), ActiveState::Failed);
-    assert!(w.engine.find(&common::name("a")).unwrap().limit_hit);
+    assert!(w.engine.find(&sim::name("a")).unwrap().limit_hit);
     assert_eq!(w.engine.next_deadline(), None);
     w.take();
     w.start("a");
@@ -684,7 +682,7 @@ fn the_start_limit_is_an_interval() {
         w.stop("a");
         w.wait(2_000_001);
     }
-    assert_eq!(w.slots[&common::name("a")].starts, 20);
+    assert_eq!(w.helper.slots[&sim::name("a")].starts, 20);
 }
 
 #[test]
@@ -733,7 +731,7 @@ fn failures_that_start_each_other_come_to_an_end() {
     assert!(w.logs.iter().any(|line| line.contains("too often")));
     let mut w = world(&[("t.target", "onsuccess t.target")]);
     w.specs
-        .get_mut(&common::name("t.target"))
+        .get_mut(&sim::name("t.target"))
         .unwrap()
         .stop_when_unneeded = true;
     w.load("t.target");
@@ -770,7 +768,7 @@ fn a_canceled_start_takes_its_dependants_along() {
     let mut w = world(&[("a", ""), ("b", "requires a; after a")]);
     w.does("a").start = Does::Hangs;
     w.start("b");
-    let job = w.engine.find(&common::name("a")).unwrap().job.unwrap().id;
+    let job = w.engine.find(&sim::name("a")).unwrap().job.unwrap().id;
     w.take();
     w.feed(Input::Cancel { job });
     w.feed(Input::Cancel { job: JobId(4711) });
@@ -816,16 +814,18 @@ fn stale_reports_change_nothing() {
     let mut w = world(&[("a", "")]);
     w.start("a");
     w.does("a").stop = Does::Hangs;
-    let old = w.slots[&common::name("a")].clone();
+    let old = w.helper.slots[&sim::name("a")].clone();
     w.ask(JobVerb::Stop, "a", JobMode::Replace);
-    let new = w.slots.insert(common::name("a"), old).unwrap();
-    w.report(&common::name("a"));
+    w.deliver();
+    let new = w.helper.slots.insert(sim::name("a"), old).unwrap();
+    w.report(&sim::name("a"));
+    w.deliver();
     assert_eq!(
         w.active("a"),
         ActiveState::Deactivating,
         "the helper had not heard of the stop"
     );
-    w.slots.insert(common::name("a"), new);
+    w.helper.slots.insert(sim::name("a"), new);
     w.finish("a", Does::Works);
     assert_eq!(w.active("a"), ActiveState::Inactive);
 }
@@ -835,12 +835,12 @@ fn a_command_the_helper_never_saw_is_sent_again_under_its_number() {
     let mut w = world(&[("a", "")]);
     w.does("a").start = Does::Hangs;
     w.start("a");
-    let known = w.slots.remove(&common::name("a")).unwrap();
+    let known = w.helper.slots.remove(&sim::name("a")).unwrap();
     w.take();
     // A new manager: it cannot know whether the command arrived. The helper says no.
     w.crash();
     assert_eq!(w.take(), ["crash", "start a"]);
-    let again = &w.slots[&common::name("a")];
+    let again = &w.helper.slots[&sim::name("a")];
     assert_eq!((again.seq, again.invocation), (known.seq, known.invocation));
     w.finish("a", Does::Works);
     assert!(w.is_up("a"));
@@ -851,7 +851,7 @@ fn a_command_the_helper_never_saw_is_sent_again_under_its_number() {
 fn what_ended_while_nobody_watched_has_failed() {
     let mut w = world(&[("a", ""), ("b", "bindsto a; after a")]);
     w.start("b");
-    w.slots.remove(&common::name("a"));
+    w.helper.slots.remove(&sim::name("a"));
     w.sync();
     w.settle();
     assert_eq!(w.state(), ["a failed"]);
@@ -863,7 +863,7 @@ fn an_accepted_command_the_helper_forgot_is_not_repeated() {
     let mut w = world(&[("a", "")]);
     w.does("a").start = Does::Hangs;
     w.start("a");
-    w.slots.remove(&common::name("a"));
+    w.helper.slots.remove(&sim::name("a"));
     w.take();
     w.sync();
     w.settle();

@@ -101,6 +101,13 @@ impl World {
         self.deliver();
     }
 
+    /// The unit comes up though nobody told it to, and the manager hears of it.
+    pub fn comes(&mut self, unit: &str) {
+        self.helper.appears(&name(unit));
+        self.report(&name(unit));
+        self.deliver();
+    }
+
     /// A hanging command comes to this end.
     pub fn finish(&mut self, unit: &str, how: Does) {
         self.complete(&name(unit), how);

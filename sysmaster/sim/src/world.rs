@@ -230,6 +230,33 @@ impl World {
         false
     }
 
+    /// An atomic start, until it has ended, by a client that asks again if the manager dies. False if refused.
+    pub fn atomic(&mut self, units: &[&str]) -> bool {
+        let units: Vec<UnitName> = units.iter().map(|unit| name(unit)).collect();
+        self.ticket += 1;
+        loop {
+            let before = self.crashes;
+            self.answered = None;
+            for unit in &units {
+                self.load_for(unit);
+                self.watch.asked(JobVerb::Start, unit, JobMode::Replace);
+            }
+            self.feed(Input::Atomic {
+                ticket: Ticket(self.ticket),
+                units: units.clone(),
+                mode: JobMode::Replace,
+            });
+            self.settle();
+            let ended = |last: &u32| *last == 0 || self.closed.contains_key(last);
+            let done = self.crashes == before || self.opened.last().is_none_or(ended);
+            match self.answered {
+                Some(false) => return false,
+                Some(true) if done => return true,
+                _ => {}
+            }
+        }
+    }
+
     /// One input, and what follows from it without a helper.
     pub fn feed(&mut self, input: Input) {
         self.inbox.push_back(input);

@@ -164,8 +164,14 @@ impl Watch {
         if result != JobResult::Canceled || self.step.cancels {
             self.seen(&unit).ended = Some((count, verb, result));
         }
-        if result == JobResult::Canceled && !self.step.cancels && verb == JobVerb::VerifyActive {
-            // Who waited for it was left alone by what flushed it, and goes on without.
+        let asked = self.step.asked.as_ref();
+        let flushed =
+            asked.is_some_and(|(_, _, mode)| matches!(mode, JobMode::Flush | JobMode::Isolate));
+        // A verification is merged into the start of its unit, if there is one.
+        let verifies = verb == JobVerb::VerifyActive || flushed && verb == JobVerb::Start;
+        if result == JobResult::Canceled && !self.step.cancels && verifies {
+            // Who waited for it was left alone by what flushed it (IgnoreOnIsolate=), and goes on without, as in
+            // systemd, whose flush takes nothing along.
             let waiting: Vec<_> = self.graph.to(&unit, DepKind::Requisite).cloned().collect();
             waiting.iter().for_each(|unit| self.excuse(unit));
         }

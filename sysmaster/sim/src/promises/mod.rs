@@ -301,6 +301,11 @@ impl Watch {
             let active = unit.active;
             self.seen(unit.name).active = active;
         }
+        for record in store.values() {
+            if let Record::Unit(record) = record {
+                self.counted_and_not_sent(record);
+            }
+        }
         let old = std::mem::take(&mut self.jobs);
         for job in engine.jobs() {
             let Some(Record::Job(record)) = store.get(&(1, job.id.0.to_string())) else {
@@ -317,6 +322,16 @@ impl Watch {
                 seen.restarted = true;
             }
             self.jobs.insert(job.id.0, seen);
+        }
+    }
+
+    /// A start is counted before its command leaves: one that the death of its manager came between counts, and an
+    /// interval it began has begun. No more than one.
+    fn counted_and_not_sent(&mut self, record: &UnitRecord) {
+        let (begun, count) = record.limit;
+        let seen = &mut self.seen(&record.name).limit;
+        if (begun, count) == (seen.0, seen.1 + 1) || begun > seen.0 && count == 1 {
+            *seen = record.limit;
         }
     }
 

@@ -16,6 +16,7 @@ impl Watch {
         self.check_agreement(sight, slots, &mut found);
         self.check_relations(sight, &mut found);
         self.check_ends(sight, slots, &mut found);
+        check_atomic(sight, &mut found);
         self.broken.append(&mut found);
     }
 
@@ -113,6 +114,16 @@ impl Watch {
             if unit.restart_at.is_some_and(|at| at < sight.now) {
                 found.push(format!("wish: {} should have been restarted", unit.name));
             }
+        }
+    }
+}
+
+/// An atomic start that is on record has jobs that will end it.
+fn check_atomic(sight: &Sight<'_>, found: &mut Vec<String>) {
+    for (_, id) in sight.store.keys().filter(|(kind, _)| *kind == 3) {
+        let jobs = id.parse().ok().and_then(|id| sight.engine.atomic_jobs(id));
+        if jobs.is_none_or(|mut jobs| jobs.next().is_none()) {
+            found.push(format!("atomic: start {id} has no end"));
         }
     }
 }

@@ -314,8 +314,8 @@ impl Watch {
         if queued != stored {
             found.push(format!("store: jobs {queued:?} queued, {stored:?} stored"));
         }
-        let units = sight.store.len() - stored.len();
-        if units > sight.engine.units().count() + 1 {
+        let units = sight.store.keys().filter(|(kind, _)| *kind == 0).count();
+        if units > sight.engine.units().count() {
             found.push(format!("store: {units} records of units"));
         }
     }
