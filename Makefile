@@ -98,6 +98,12 @@ bench: dist/x86_64/.built target/image/x86_64.cpio ## boot, restart, recovery an
 	@qemu-tests/bench/run.py --dist dist/x86_64 --kernel target/image/x86_64.kernel --out target/report/bench.json \
 	  --examples "$$(ports/toolchain/cross x86_64 --where)/examples"
 
+order: dist/x86_64/.built target/image/x86_64.cpio ## what a boot executes first lies first: writes ports/toolchain/order.txt
+	@CARGO_PROFILE_RELEASE_STRIP=none QUIET=1 ports/toolchain/cross x86_64 build -q --locked -p multicall
+	@rm -rf target/order && cp -a dist/x86_64 target/order
+	@cp "$$(ports/toolchain/cross x86_64 --where)/multicall" target/order/usr/lib/sysmaster/sysmaster
+	@qemu-tests/order.py --dist target/order --kernel target/image/x86_64.kernel
+
 bench-peers: dist/x86_64/.built ## the same for busybox init, sysvinit, runit, finit and systemd, side by side (30 min)
 	@qemu-tests/bench/peers.py --dist dist/x86_64 --out target/report/peers.json
 
@@ -107,6 +113,6 @@ diff: dist/x86_64/.built ## random unit trees under systemd 257 and under ours, 
 clean: ## remove what was built (not the fetched packages)
 	rm -rf target dist
 
-.PHONY: help chaos chaos-proof corpus setup build dist rootfs run test test-all qemu-test lint size bench bench-peers \
+.PHONY: help order chaos chaos-proof corpus setup build dist rootfs run test test-all qemu-test lint size bench bench-peers \
   diff clean sim sim-mutants
 .DELETE_ON_ERROR:

@@ -14,6 +14,8 @@ sys.path.insert(0, str(ROOT / "rootfs" / "image"))
 import cpio  # noqa: E402
 import packages  # noqa: E402,F401 (for those who import this)
 
+# Further words for QEMU.
+EXTRA = []
 DEB_ARCH, MULTIARCH = "amd64", "x86_64-linux-gnu"
 
 
@@ -51,7 +53,7 @@ def boot(tree, kernel, append, cpu="qemu64,-cx16", timeout=1200):
         image.flush()
         command = ["qemu-system-x86_64", "-M", "microvm,isa-serial=on", "-accel", "tcg,thread=single", "-icount",
                    "shift=0,sleep=off", "-cpu", cpu, "-smp", "1", "-m", "512", "-nographic",
-                   "-nodefaults", "-serial", "stdio", "-no-reboot", "-kernel", str(kernel), "-initrd", image.name,
+                   "-nodefaults", "-serial", "stdio", "-no-reboot", *EXTRA, "-kernel", str(kernel), "-initrd", image.name,
                    "-append", f"console=ttyS0 panic=-1 quiet loglevel=1 {append}"]  # fmt: skip
         try:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout)
