@@ -2,7 +2,7 @@
 
 _sctl() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} word command=
-    local options='--all --failed --type= --state= --property= --value --reverse --after --before
+    local options='--all --failed --type= --state= --property= --lines= --value --reverse --after --before
         --no-block --atomic --job-mode= --signal= --kill-whom= --now --runtime --preset-mode= --only= --trial= --root=
         --force --json --quiet
         --full --plain --no-legend --colour= --socket= --timeout= --help --version'

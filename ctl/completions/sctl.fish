@@ -23,6 +23,7 @@ complete -c sctl -s a -l all -d 'Also what is usually left out'
 complete -c sctl -l failed -d 'Only units that have failed'
 complete -c sctl -s t -l type -x -a 'service socket target mount timer path slice'
 complete -c sctl -l state -x -a 'active inactive activating deactivating failed'
+complete -c sctl -s n -l lines -x -d 'status: lines of output'
 complete -c sctl -s p -l property -x
 complete -c sctl -l value -d 'Values without names'
 complete -c sctl -l reverse -d 'Who needs it'

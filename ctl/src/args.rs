@@ -272,6 +272,8 @@ pub struct Options {
     pub only: String,
     /// Seconds an upgrade is on trial.
     pub trial: Option<u16>,
+    /// Lines of a unit's output to show.
+    pub lines: Option<usize>,
 }
 
 /// A command line, understood.
@@ -416,7 +418,6 @@ fn option(name: &str, o: &mut Options, parser: &mut lexopt::Parser) -> Result<()
         "before" => o.edges = Edges::Before,
         // Accepted for the sake of scripts: there is no pager, no bus, no password to ask for.
         "no-pager" | "no-ask-password" | "system" | "recursive" | "wait" | "no-wall" => {}
-        "lines" => drop(value(parser)?),
         _ => return option_with_value(name, o, parser),
     }
     Ok(())
@@ -460,6 +461,12 @@ fn option_with_value(
                 .filter(|seconds| (1..=3600).contains(seconds));
             o.trial = Some(seconds.ok_or_else(|| {
                 Fault::usage(format!("--trial={given}: expected 1 to 3600 seconds"))
+            })?);
+        }
+        "lines" => {
+            let given = value(parser)?;
+            o.lines = Some(given.parse().map_err(|_| {
+                Fault::usage(format!("--lines={given}: expected a number of lines"))
             })?);
         }
         "timeout" => {

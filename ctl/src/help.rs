@@ -17,6 +17,7 @@ const OPTIONS: &str = "
   -t --type=TYPE,…     only units of these types
      --state=STATE,…   only units in these states
   -p --property=NAME,… only these properties
+  -n --lines=N         status: lines of its output, where that goes into a file
      --value           values without names
      --reverse         list-dependencies: who needs it
      --after, --before list-dependencies: by order instead of need

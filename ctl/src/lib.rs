@@ -23,6 +23,7 @@ mod help;
 mod jobs;
 mod json;
 mod machine;
+mod output;
 mod plan;
 mod processes;
 mod query;

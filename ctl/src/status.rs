@@ -3,8 +3,9 @@
 //! The first line is the unit, the second what it is and since when; below stands what somebody
 //! who came because something is wrong looks for, and nothing that is empty: why it failed, what
 //! its job waits for, when the next restart is due, which directives of its files are not carried
-//! out, and its processes.
+//! out, its processes, and the last lines of its output.
 
+use crate::output::{self, Tail};
 use crate::style::{Paint, paint_of, span, stamp, wrap};
 use crate::verify::directive;
 use crate::{Fault, Run, exit, files, jobs, json, processes, query};
@@ -22,6 +23,8 @@ struct Facts<'a> {
     job: Option<&'a JobLine>,
     /// `enabled` …; empty if it cannot be told.
     file_state: String,
+    /// What it wrote last.
+    output: Vec<Tail>,
     /// Boot clock.
     now: u64,
 }
@@ -73,6 +76,7 @@ pub fn units(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Fault> {
             detail,
             findings,
             job: jobs.iter().find(|job| job.unit == detail.line.name),
+            output: output::of(run.options, &detail.line.name),
             file_state: files::state_for_status(run.options, &detail.line.name),
             now,
         };
@@ -99,6 +103,7 @@ fn screen(run: &Run<'_, '_>, facts: &Facts<'_>) -> String {
     page.trouble(facts);
     page.plans(facts);
     page.processes(facts);
+    page.output(facts);
     page.out
 }
 
@@ -326,6 +331,17 @@ impl Page<'_, '_, '_> {
         for line in lines {
             let pad = " ".repeat(INDENT);
             let _ = writeln!(self.out, "{pad}{}", style.cut(&line, INDENT));
+        }
+    }
+
+    fn output(&mut self, facts: &Facts<'_>) {
+        let style = self.run.screen.style;
+        for Tail { file, lines } in &facts.output {
+            self.fact("output", Paint::Plain, file);
+            for line in lines {
+                let pad = " ".repeat(INDENT);
+                let _ = writeln!(self.out, "{pad}{}", style.cut(line, INDENT));
+            }
         }
     }
 }

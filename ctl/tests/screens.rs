@@ -372,3 +372,30 @@ fn help_and_errors() {
         "sctl: there is no command \"statsu\"; did you mean status?\n"
     );
 }
+
+#[test]
+fn the_last_lines_of_output_that_goes_into_a_file() {
+    let root = std::env::temp_dir().join(format!("sctl-output-{}", std::process::id()));
+    let units = root.join("etc/sysmaster/system");
+    std::fs::create_dir_all(&units).unwrap();
+    std::fs::create_dir_all(root.join("var/log")).unwrap();
+    let unit = "[Service]\nExecStart=/bin/true\nStandardOutput=append:/var/log/web\nStandardError=file:/var/log/%N.err\n";
+    std::fs::write(units.join("web.service"), unit).unwrap();
+    std::fs::write(root.join("var/log/web"), "one\ntwo\nthree\n").unwrap();
+    std::fs::write(root.join("var/log/web.err"), "oh\n").unwrap();
+    let fake = machine(vec![detail("web.service")]);
+    let root = format!("--root={}", root.display());
+    let run = sctl(&fake, &["status", "web", "--lines=2", &root]);
+    let shown = "
+  output    /var/log/web
+            two
+            three
+  output    /var/log/web.err
+            oh
+";
+    assert!(run.out.ends_with(shown), "{}", run.out);
+    let run = sctl(&fake, &["status", "web", "-n0", &root]);
+    assert!(!run.out.contains("output"), "{}", run.out);
+    let run = sctl(&fake, &["status", "web", "--lines=some", &root]);
+    assert_eq!(run.code, 1);
+}

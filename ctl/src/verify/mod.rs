@@ -203,7 +203,8 @@ fn by_file(place: &Place, word: &str) -> Result<(String, PathBuf), Fault> {
 }
 
 /// A unit as its helper gets it.
-fn source(unit: &Loaded) -> UnitSource {
+/// A unit as its helper is told of it.
+pub fn source(unit: &Loaded) -> UnitSource {
     UnitSource {
         unit: unit.spec.id.as_str().to_owned(),
         files: unit.files(),
