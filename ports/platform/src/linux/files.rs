@@ -3,9 +3,11 @@
 
 use super::sys::{self, check, retry};
 use std::ffi::{CStr, CString};
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -152,17 +154,50 @@ pub fn write_kernel_file(path: &CStr, text: &[u8]) -> io::Result<()> {
     super::fd::write(&file, text).map(|_| ())
 }
 
+/// What tells a file from another one, and from itself after a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+    changed: (i64, i64),
+    size: u64,
+}
+
+impl Identity {
+    /// What is at the end of a path, if anything is.
+    pub fn of(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).ok().as_ref().map(Self::from)
+    }
+}
+
+impl From<&Metadata> for Identity {
+    fn from(meta: &Metadata) -> Self {
+        Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            changed: (meta.mtime(), meta.mtime_nsec()),
+            size: meta.len(),
+        }
+    }
+}
+
 /// Reads a small file whole, up to `limit` bytes; more is an error (`FileTooLarge`). A FIFO or
 /// device is not waited for, and refused.
 pub fn read_file(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    read_identified(path, limit).map(|(bytes, _)| bytes)
+}
+
+/// The same, and what the file was when it was opened.
+pub fn read_identified(path: &Path, limit: usize) -> io::Result<(Vec<u8>, Identity)> {
     let flags = libc::O_RDONLY | libc::O_NOCTTY | libc::O_NONBLOCK;
-    let file = sys::open(&c_path(path)?, flags, 0)?;
-    let meta = stat_fd(file.as_raw_fd())?;
-    if meta.st_mode & libc::S_IFMT != libc::S_IFREG {
+    let file = File::from(sys::open(&c_path(path)?, flags, 0)?);
+    let meta = file.metadata()?;
+    if !meta.is_file() {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
+    let file = OwnedFd::from(file);
     // A file of the kernel says it is empty or has a page, so the size is only a hint.
-    let size = usize::try_from(meta.st_size).unwrap_or(0);
+    let size = usize::try_from(meta.len()).unwrap_or(0);
     let mut bytes = vec![0u8; size.min(limit) + 1];
     let mut used = 0;
     loop {
@@ -174,7 +209,7 @@ pub fn read_file(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
         // The end, or all of what was there when it was opened.
         if got == 0 || used == size {
             bytes.truncate(used);
-            return Ok(bytes);
+            return Ok((bytes, Identity::from(&meta)));
         }
         if used == bytes.len() {
             bytes.resize((used * 2).max(1024).min(limit + 1), 0);

@@ -307,7 +307,7 @@ impl Installer {
         );
         let (mut unit, mut findings) = (UnitFile::new(), Vec::new());
         for (number, path) in files.iter().enumerate() {
-            let bytes = index.read(path)?;
+            let (bytes, _) = index.read(path)?;
             unit.add(number as u16, &bytes, &mut findings);
         }
         let facts = UnitFacts {

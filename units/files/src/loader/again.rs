@@ -8,20 +8,10 @@
 
 use super::index::{Found, Index, Sub, below};
 use super::{Loader, drop_ins};
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use platform::files::Identity;
 use std::path::PathBuf;
 use units::collections::Set;
 use units::name::UnitName;
-
-/// What one file was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    device: u64,
-    inode: u64,
-    changed: (i64, i64),
-    size: u64,
-}
 
 /// What the files of a unit were when it was first loaded.
 pub(super) type Stamp = Vec<(String, Option<Identity>)>;
@@ -58,13 +48,12 @@ impl Loader {
     /// Looks at the directories and files again. Answers which of these units are to be loaded
     /// again; all of them that were never loaded by this loader.
     pub fn reload(&mut self, unit_path: &[PathBuf], units: &[UnitName]) -> Vec<UnitName> {
-        self.ready.clear();
+        self.known.values_mut().for_each(|known| known.ready = None);
         let mut changed = self.find_changed(unit_path, units);
         let mut order = false;
         for name in &changed {
             let id = self.index.resolve(name).id;
-            self.stamps.remove(&id);
-            let before = self.peeks.remove(&id);
+            let before = self.known.remove(&id).and_then(|known| known.peek);
             let now = self.peek(name);
             order |= before.is_none_or(|before| before != now);
         }
@@ -79,8 +68,7 @@ impl Loader {
     /// A unit is not loaded any more: what it is at its next load is what it is compared with.
     pub fn forget(&mut self, name: &UnitName) {
         let id = self.index.resolve(name).id;
-        self.stamps.remove(&id);
-        self.peeks.remove(&id);
+        self.known.remove(&id);
     }
 
     fn find_changed(&mut self, unit_path: &[PathBuf], units: &[UnitName]) -> Vec<UnitName> {
@@ -106,14 +94,14 @@ impl Loader {
 
     /// Whether it is the kernel's table of mounts that says if there is such a unit.
     fn is_of_the_kernel(&self, name: &UnitName) -> bool {
-        let no_file = self.stamps.get(name).is_some_and(Vec::is_empty);
+        let no_file = self.stamp_of(name).is_some_and(Vec::is_empty);
         no_file && name.unit_type() == "mount"
     }
 
     /// Whether the files a unit was read from are not what they were; also if it never was read.
     fn was_edited(&self, name: &UnitName) -> bool {
         let id = self.index.resolve(name).id;
-        let Some(known) = self.stamps.get(&id) else {
+        let Some(known) = self.stamp_of(&id) else {
             return true;
         };
         known.iter().any(|(path, was)| self.identity(path) != *was)
@@ -122,7 +110,7 @@ impl Loader {
     /// Whether a unit would be another one if it were read now. False for one that was not loaded.
     pub fn changed(&mut self, name: &UnitName) -> bool {
         let id = self.index.resolve(name).id;
-        if !self.stamps.contains_key(&id) {
+        if self.stamp_of(&id).is_none() {
             return false;
         }
         if self.was_edited(name) {
@@ -135,19 +123,20 @@ impl Loader {
         places(&mut fresh, name) != places(&mut self.index, name)
     }
 
-    fn identity(&self, path: &str) -> Option<Identity> {
-        let meta = fs::metadata(below(&self.settings.root, path)).ok()?;
-        Some(Identity {
-            device: meta.dev(),
-            inode: meta.ino(),
-            changed: (meta.mtime(), meta.mtime_nsec()),
-            size: meta.len(),
-        })
+    pub(super) fn stamp_of(&self, id: &UnitName) -> Option<&Stamp> {
+        self.known.get(id)?.stamp.as_ref()
     }
 
-    pub(super) fn stamp(&self, files: Vec<String>) -> Stamp {
+    fn identity(&self, path: &str) -> Option<Identity> {
+        Identity::of(&below(&self.settings.root, path))
+    }
+
+    /// What these files are. `read` is what the first of them were when they were read.
+    pub(super) fn stamp(&self, files: Vec<String>, read: &[Option<Identity>]) -> Stamp {
+        let mut read = read.iter();
         let of = |path: String| {
-            let identity = self.identity(&path);
+            let known = read.next().copied().flatten();
+            let identity = known.or_else(|| self.identity(&path));
             (path, identity)
         };
         files.into_iter().map(of).collect()

@@ -11,6 +11,7 @@
 //! Types we do not know are treated as services: whoever adds one can say `DefaultDependencies=no`
 //! in its units, and more than that over the helper's `Implied`.
 
+use std::rc::Rc;
 use units::name::{UnitName, escape};
 use units::spec::{DepKind, UnitSpec};
 
@@ -141,13 +142,39 @@ pub(super) fn need_mounts(spec: &mut UnitSpec, has_mount: impl Fn(&UnitName) -> 
     }
 }
 
-/// The default dependencies of a unit, but for the order of targets.
-pub(super) fn add(spec: &mut UnitSpec) {
-    if !spec.default_dependencies {
-        return;
+type Named = Rc<[(DepKind, UnitName)]>;
+
+/// The default dependencies of units, but for the order of targets. All units share the names.
+#[derive(Default)]
+pub(super) struct Defaults(Vec<(&'static [(DepKind, &'static str)], Named)>);
+
+impl Defaults {
+    /// Adds what a unit gets by its type.
+    pub fn add(&mut self, spec: &mut UnitSpec) {
+        if !spec.default_dependencies {
+            return;
+        }
+        for (kind, other) in self.named(of_type(spec.id.unit_type())).iter() {
+            spec.add_dep(*kind, other.clone());
+        }
     }
+
+    fn named(&mut self, list: &'static [(DepKind, &'static str)]) -> Named {
+        if let Some((_, named)) = self.0.iter().find(|(known, _)| std::ptr::eq(*known, list)) {
+            return Rc::clone(named);
+        }
+        let named = list
+            .iter()
+            .filter_map(|(kind, other)| Some((*kind, name(other)?)));
+        let named: Named = named.collect();
+        self.0.push((list, Rc::clone(&named)));
+        named
+    }
+}
+
+fn of_type(unit_type: &str) -> &'static [(DepKind, &'static str)] {
     use DepKind as D;
-    let list: &[(DepKind, &str)] = match spec.id.unit_type() {
+    match unit_type {
         "target" | "slice" | "scope" => &[
             (D::Conflicts, "shutdown.target"),
             (D::Before, "shutdown.target"),
@@ -181,17 +208,12 @@ pub(super) fn add(spec: &mut UnitSpec) {
             (D::Conflicts, "shutdown.target"),
             (D::Before, "shutdown.target"),
         ],
-    };
-    for (kind, other) in list {
-        if let Some(other) = name(other) {
-            spec.add_dep(*kind, other);
-        }
     }
 }
 
 /// Puts a target after the units it pulls in, unless one of both wants no default dependencies or
 /// is ordered the other way round already.
-pub(super) fn target_order(target: &mut UnitSpec, mut peek: impl FnMut(&UnitName) -> Peek) {
+pub(super) fn target_order(target: &mut UnitSpec, mut peek: impl FnMut(&UnitName) -> Rc<Peek>) {
     if target.id.unit_type() != "target" || !target.default_dependencies {
         return;
     }
@@ -218,7 +240,7 @@ pub(super) fn target_order(target: &mut UnitSpec, mut peek: impl FnMut(&UnitName
         let opposite = peek.after.contains(&target.id)
             || before.iter().any(|name| *name == other || *name == peek.id);
         if peek.orderable && !opposite {
-            target.add_dep(DepKind::After, peek.id);
+            target.add_dep(DepKind::After, peek.id.clone());
         }
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! Paths are those seen below the root; only opening a file puts the root in front.
 
-use platform::files::read_file;
+use platform::files::{Identity, read_identified};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -266,11 +266,10 @@ impl Index {
             .map_or(Path::new("/"), PathBuf::as_path)
     }
 
-    /// All entries of this name, by precedence.
-    fn items(&self, name: &str) -> &[Item] {
-        let begin = self.items.partition_point(|i| *i.name < *name);
-        let end = self.items.partition_point(|i| *i.name <= *name);
-        self.items.get(begin..end).unwrap_or_default()
+    /// The strongest entry of this name.
+    fn item(&self, name: &str) -> Option<&Item> {
+        let at = self.items.partition_point(|i| *i.name < *name);
+        self.items.get(at).filter(|i| *i.name == *name)
     }
 
     /// Whether a directory is one of the path, whatever its spelling.
@@ -315,9 +314,8 @@ impl Index {
     }
 
     fn step(&self, name: &UnitName) -> Step {
-        let own = self.items(name.as_str()).first();
-        let template = name.template();
-        let item = own.or_else(|| self.items(template.as_ref()?.as_str()).first());
+        let own = self.item(name.as_str());
+        let item = own.or_else(|| self.item(name.template()?.as_str()));
         let Some(item) = item else {
             return Step::End(Found::Nothing);
         };
@@ -401,18 +399,13 @@ impl Index {
         if dirs.is_empty() {
             return Vec::new();
         }
-        let mut merged: Map<Box<str>, (String, bool)> = Map::new();
-        for dir in dirs {
-            for item in self.listing(&dir).iter() {
-                merged
-                    .entry(item.name.clone())
-                    .or_insert_with(|| (item.path.clone(), item.masked));
-            }
-        }
-        merged
-            .into_iter()
-            .filter(|(_, (_, masked))| !masked)
-            .map(|(name, (path, _))| (name, path))
+        let lists: Vec<Rc<[SubItem]>> = dirs.iter().map(|dir| self.listing(dir)).collect();
+        let mut items: Vec<&SubItem> = lists.iter().flat_map(|list| list.iter()).collect();
+        // The sort is stable: of equal names the strongest stays first.
+        items.sort_by(|a, b| a.name.cmp(&b.name));
+        items.dedup_by(|later, first| later.name == first.name);
+        let seen = items.into_iter().filter(|item| !item.masked);
+        seen.map(|item| (item.name.clone(), item.path.clone()))
             .collect()
     }
 
@@ -509,10 +502,10 @@ impl Index {
             .collect()
     }
 
-    /// The contents of a file, which must be a regular one.
-    pub fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+    /// The contents of a file, which must be a regular one, and what it is.
+    pub fn read(&self, path: &str) -> Result<(Vec<u8>, Identity), String> {
         let real = below(&self.root, path);
-        read_file(&real, MAX_FILE).map_err(|error| match error.kind() {
+        read_identified(&real, MAX_FILE).map_err(|error| match error.kind() {
             ErrorKind::InvalidInput => format!("{path} is no regular file"),
             ErrorKind::FileTooLarge => {
                 let size = fs::metadata(&real).map_or(0, |meta| meta.len() >> 20);

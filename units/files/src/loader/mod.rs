@@ -20,11 +20,13 @@ pub(crate) mod index;
 mod mounts;
 
 use again::Stamp;
-use defaults::Peek;
+use defaults::{Defaults, Peek};
 use index::{Found, Index, Sub, below};
+use platform::files::Identity;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use units::collections::Set;
 use units::directives::{Standing, own_section, standing};
 use units::facts::{Machine, UnitFacts};
@@ -73,18 +75,38 @@ fn files(spec: &UnitSpec) -> Vec<String> {
     fragment.into_iter().chain(&spec.dropins).cloned().collect()
 }
 
-/// As many as there are units, in any order. The hash has no secret: whoever writes unit files is root.
-type ByName<T> = HashMap<UnitName, T, BuildHasherDefault<DefaultHasher>>;
+/// FNV-1a: names are short. It has no secret, since whoever writes unit files is root.
+#[derive(Default)]
+struct NameHash(u64);
+
+impl Hasher for NameHash {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// What is kept of a unit between its loads.
+#[derive(Default)]
+struct Known {
+    peek: Option<Rc<Peek>>,
+    /// It was loaded because a target had to know it, and was not asked for yet.
+    ready: Option<Box<Loaded>>,
+    stamp: Option<Stamp>,
+}
 
 /// Finds and reads units.
 pub struct Loader {
     settings: Settings,
     machine: Machine,
     index: Index,
-    peeks: ByName<Peek>,
-    /// Units that were loaded because a target had to know them, until they are asked for.
-    ready: ByName<Loaded>,
-    stamps: ByName<Stamp>,
+    known: HashMap<UnitName, Known, BuildHasherDefault<NameHash>>,
+    defaults: Defaults,
 }
 
 impl Loader {
@@ -93,9 +115,8 @@ impl Loader {
         Self {
             machine: Machine::new(&settings.root),
             index: Index::scan(&settings.root, &settings.unit_path),
-            peeks: ByName::default(),
-            ready: ByName::default(),
-            stamps: ByName::default(),
+            known: HashMap::default(),
+            defaults: Defaults::default(),
             settings,
         }
     }
@@ -107,8 +128,11 @@ impl Loader {
 
     /// Loads a unit by any of its names. There is always an answer: see its load state.
     pub fn load(&mut self, name: &UnitName) -> Loaded {
-        let ready = self.ready.remove(name);
-        let mut loaded = ready.unwrap_or_else(|| self.load_alone(name));
+        let ready = self
+            .known
+            .get_mut(name)
+            .and_then(|known| known.ready.take());
+        let mut loaded = ready.map_or_else(|| self.load_alone(name), |ready| *ready);
         if loaded.spec.id.unit_type() == "target" && loaded.spec.load.is_loaded() {
             defaults::target_order(&mut loaded.spec, |other| self.peek(other));
             loaded.spec.tidy();
@@ -156,14 +180,15 @@ impl Loader {
         &self.machine
     }
 
-    fn peek(&mut self, name: &UnitName) -> Peek {
-        if let Some(peek) = self.peeks.get(name) {
-            return peek.clone();
+    fn peek(&mut self, name: &UnitName) -> Rc<Peek> {
+        if let Some(peek) = self.known.get(name).and_then(|known| known.peek.as_ref()) {
+            return Rc::clone(peek);
         }
         let loaded = self.load_alone(name);
-        let peek = Peek::of(&loaded.spec);
-        self.peeks.insert(name.clone(), peek.clone());
-        self.ready.insert(name.clone(), loaded);
+        let known = self.known.entry(name.clone()).or_default();
+        let new = || Rc::new(Peek::of(&loaded.spec));
+        let peek = Rc::clone(known.peek.get_or_insert_with(new));
+        known.ready = Some(Box::new(loaded));
         peek
     }
 
@@ -187,6 +212,7 @@ impl Loader {
         let mut spec = UnitSpec::new(resolved.id);
         spec.start_limit = self.settings.start_limit;
         let mut contents = None;
+        let mut read = Vec::new();
         match resolved.found {
             Found::Nothing if defaults::needs_no_file(&spec.id) || self.is_mounted(&spec.id) => {
                 spec.load = LoadState::Loaded;
@@ -198,7 +224,7 @@ impl Loader {
                 spec.load = LoadState::Masked;
             }
             Found::File(path) => {
-                contents = self.fragment(&mut spec, &path);
+                contents = self.fragment(&mut spec, &path, &mut read);
                 spec.fragment = path;
             }
         }
@@ -213,25 +239,38 @@ impl Loader {
         };
         if loaded.spec.load.is_loaded() {
             loaded.spec.names = self.index.names_of(&loaded.spec.id);
-            self.interpret(&mut loaded, contents);
-            let id = loaded.spec.id.clone();
-            self.peeks
-                .entry(id)
-                .or_insert_with(|| Peek::of(&loaded.spec));
+            self.interpret(&mut loaded, contents, &mut read);
         }
-        if !self.stamps.contains_key(&loaded.spec.id) {
-            let stamp = self.stamp(files(&loaded.spec));
-            self.stamps.insert(loaded.spec.id.clone(), stamp);
-        }
+        self.keep(&loaded, &read);
         loaded
     }
 
+    /// Notes what a later load of it is compared with.
+    fn keep(&mut self, loaded: &Loaded, read: &[Option<Identity>]) {
+        let spec = &loaded.spec;
+        if self.stamp_of(&spec.id).is_none() {
+            let stamp = self.stamp(files(spec), read);
+            self.known.entry(spec.id.clone()).or_default().stamp = Some(stamp);
+        }
+        let known = self.known.entry(spec.id.clone()).or_default();
+        if known.peek.is_none() && spec.load.is_loaded() {
+            known.peek = Some(Rc::new(Peek::of(spec)));
+        }
+    }
+
     /// The contents of the unit file; sets the load state.
-    fn fragment(&self, spec: &mut UnitSpec, path: &str) -> Option<Vec<u8>> {
-        match self.index.read(path) {
+    fn fragment(
+        &self,
+        spec: &mut UnitSpec,
+        path: &str,
+        read: &mut Vec<Option<Identity>>,
+    ) -> Option<Vec<u8>> {
+        let result = self.index.read(path);
+        read.push(result.as_ref().ok().map(|(_, identity)| *identity));
+        match result {
             // As in systemd: an empty file is a mask.
-            Ok(bytes) if bytes.is_empty() => spec.load = LoadState::Masked,
-            Ok(bytes) => {
+            Ok((bytes, _)) if bytes.is_empty() => spec.load = LoadState::Masked,
+            Ok((bytes, _)) => {
                 spec.load = LoadState::Loaded;
                 return Some(bytes);
             }
@@ -240,7 +279,12 @@ impl Loader {
         None
     }
 
-    fn interpret(&mut self, loaded: &mut Loaded, contents: Option<Vec<u8>>) {
+    fn interpret(
+        &mut self,
+        loaded: &mut Loaded,
+        contents: Option<Vec<u8>>,
+        read: &mut Vec<Option<Identity>>,
+    ) {
         let mut file = UnitFile::new();
         let findings = &mut loaded.findings;
         let mut sound = true;
@@ -251,8 +295,10 @@ impl Loader {
         }
         let spec = &mut loaded.spec;
         for path in drop_ins(&mut self.index, &spec.id, &spec.names) {
-            match self.index.read(&path) {
-                Ok(bytes) => sound &= file.add(number, &bytes, findings),
+            let result = self.index.read(&path);
+            read.push(result.as_ref().ok().map(|(_, identity)| *identity));
+            match result {
+                Ok((bytes, _)) => sound &= file.add(number, &bytes, findings),
                 Err(text) => {
                     let severity = Severity::Error;
                     findings.push(Finding {
@@ -298,7 +344,7 @@ impl Loader {
         }
         self.need_mounts(&mut loaded.spec);
         let spec = &mut loaded.spec;
-        defaults::add(spec);
+        self.defaults.add(spec);
         spec.tidy();
     }
 }
