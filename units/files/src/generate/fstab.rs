@@ -161,8 +161,13 @@ impl Line {
         let mut asked = false;
         for (wish, sub) in [("wanted-by", ".wants/"), ("required-by", ".requires/")] {
             for target in self.wishes(wish) {
-                asked = true;
-                link(target, sub);
+                match UnitName::new(target) {
+                    Ok(target) => {
+                        asked = true;
+                        link(target.as_str(), sub);
+                    }
+                    Err(error) => say(&format!("{error}; ignored")),
+                }
             }
         }
         if asked || has("noauto") && !has("x-systemd.automount") {
@@ -188,7 +193,7 @@ impl Line {
         let mut text = String::from("[Unit]\nDocumentation=man:fstab(5)\nSourcePath=/etc/fstab\n");
         let mut put = |key: &str, value: &str| {
             // A value is one line, and `%` begins a specifier.
-            if value.contains('\n') || value.ends_with('\\') {
+            if value.contains(['\n', '\r', '\0']) || value.ends_with('\\') {
                 return say("found a character that a unit file cannot have; left out");
             }
             text.push_str(key);
