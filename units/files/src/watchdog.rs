@@ -145,7 +145,7 @@ mod tests {
         );
         assert_eq!(wrong.len(), 2, "{wrong:?}");
         assert!(
-            wrong[1].ends_with("found soon, expected a time span, off or default"),
+            wrong[1].ends_with("found “soon”, expected a time span, off or default"),
             "{wrong:?}"
         );
         assert_eq!((watchdog.runtime, watchdog.pre), (AS_IT_IS, 5_000_000));
