@@ -14,9 +14,10 @@
 //! As systemd does: a byte order mark and any of LF, CR, CRLF are accepted; a line that is not
 //! UTF-8 (outside comments), or is no assignment, or stands before the first section is ignored
 //! with a warning; a broken section header, a NUL byte, a line over [`MAX_LINE`] are errors, and
-//! here a file over [`MAX_FILE`] too. A name with control characters in it is none, and is ignored with a warning: names
-//! are repeated in messages, which go to terminals. An error in a drop-in is an error of the unit: half of a
-//! drop-in is worse than none. Sections named `X-…` are for others and dropped.
+//! here a file over [`MAX_FILE`] too. A name with control characters in it is none and ignored with
+//! a warning: names are repeated in messages, which go to terminals. An error in a drop-in is an
+//! error of the unit: half of a drop-in is worse than none. Sections named `X-…` are for others and
+//! dropped.
 //!
 //! All text of a unit lies in one buffer, an assignment is 16 bytes beside it.
 

@@ -305,6 +305,29 @@ mod tests {
     }
 
     #[test]
+    fn no_value_gets_out_of_its_line() {
+        let header = "### BEGIN INIT INFO\n# Provides: $a%n\n# Required-Start: $b/c x\\\n\
+            # Short-Description: a\r[Service]\rUser=x \\\n### END INIT INFO\n# pidfile: /run/%n.pid\\\n";
+        let script = Script::read(header);
+        assert_eq!(script.description, "a");
+        let mut items = Vec::new();
+        script.items("d", &Map::new(), &|_| false, &mut items);
+        let Some(Item::Unit(_, _, text)) = items.last() else {
+            panic!("{items:?}")
+        };
+        assert!(
+            !text.contains(['\r', '\0']) && !text.contains("User="),
+            "{text}"
+        );
+        assert!(text.lines().all(|line| !line.ends_with('\\')), "{text}");
+        assert!(
+            text.contains("PIDFile=/run/%%n.pid\n") && text.contains("After=b-c.target\n"),
+            "{text}"
+        );
+        assert!(text.contains("Before=a\\x25n.target\n"), "{text}");
+    }
+
+    #[test]
     fn sysv_headers_facilities_and_names() {
         let items = made(&[("daemon", DAEMON, &["multi-user.target"], 20)]);
         let text = unit(&items, "daemon.service");
