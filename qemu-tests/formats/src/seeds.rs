@@ -1,6 +1,6 @@
 //! The inputs a run begins with: `seeds/NAME.txt`, one a line, escaped as Rust writes bytes.
 //!
-//! Lines that begin with `#` say what the next one is, or once broke.
+//! Lines that begin with `#` say what the next ones are, or once broke.
 
 use std::path::PathBuf;
 
