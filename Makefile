@@ -71,6 +71,9 @@ chaos: ## kill, stop and slow our processes under load, and count who noticed; D
 chaos-proof: ## the same without one safeguard after the other: each must be missed
 	@$(CHAOS) --prove $(addprefix --seed ,$(SEED))
 
+fuzz: ## fuzz what is read from outside, guided by coverage; NAME= of a target (default all) DURATION=60 (seconds each)
+	@qemu-tests/formats/fuzz --seconds $(or $(DURATION),60) $(NAME)
+
 corpus: ## verify the unit files of 400 Debian packages, beside systemd-analyze (fetches 110 MB once)
 	@qemu-tests/corpus/run
 
@@ -113,6 +116,6 @@ diff: dist/x86_64/.built ## random unit trees under systemd 257 and under ours, 
 clean: ## remove what was built (not the fetched packages)
 	rm -rf target dist
 
-.PHONY: help order chaos chaos-proof corpus setup build dist rootfs run test test-all qemu-test lint size bench bench-peers \
+.PHONY: help order chaos chaos-proof corpus fuzz setup build dist rootfs run test test-all qemu-test lint size bench bench-peers \
   diff clean sim sim-mutants
 .DELETE_ON_ERROR:

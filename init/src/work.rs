@@ -22,7 +22,7 @@ use crate::sys::{self, Start, Words};
 use core::ffi::CStr;
 
 mod early;
-mod options;
+pub mod options;
 mod roots;
 mod unmount;
 

@@ -30,7 +30,7 @@ pub(crate) struct Generation {
 
 impl Manager {
     /// Boots, after what is to be generated.
-    pub(crate) fn begin(&mut self) {
+    pub fn begin(&mut self) {
         self.set_watchdog();
         if self.boot.recovery || !self.generate(true) {
             self.go_on_booting();

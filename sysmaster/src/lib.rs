@@ -78,6 +78,8 @@ pub(crate) mod triggers;
 pub mod upgrade;
 mod watchdog;
 
+pub use start::Places;
+
 use std::ffi::{OsStr, OsString};
 
 /// This build, for the greetings of all channels.

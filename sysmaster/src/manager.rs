@@ -217,15 +217,25 @@ impl Manager {
         self.read_init();
         self.turn();
         loop {
-            if let Some(status) = self.ending() {
+            if let Some(status) = self.step(None) {
                 return status;
             }
-            if let Err(error) = self.wait(self.deadline()) {
-                self.log(2, "", &format!("waiting for events failed: {error}"));
-                return 1;
-            }
-            self.turn();
         }
+    }
+
+    /// One turn, for which it sleeps until something happens or is due, or until `at` (boot time). The exit
+    /// status once it is to be replaced.
+    pub fn step(&mut self, at: Option<Micros>) -> Option<i32> {
+        if let Some(status) = self.ending() {
+            return Some(status);
+        }
+        let deadline = self.deadline().into_iter().chain(at).min();
+        if let Err(error) = self.wait(deadline) {
+            self.log(2, "", &format!("waiting for events failed: {error}"));
+            return Some(1);
+        }
+        self.turn();
+        None
     }
 
     /// Sleeps until something happens or boot time `deadline`, and takes what there is.

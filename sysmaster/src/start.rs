@@ -29,21 +29,21 @@ use units::wire::MAX_FRAME;
 
 /// Where things are on this machine; elsewhere in tests.
 #[derive(Clone, Debug)]
-pub(crate) struct Places {
+pub struct Places {
     /// The sockets, and memory files where the kernel has none.
-    pub run: PathBuf,
+    pub(crate) run: PathBuf,
     /// The helpers' executables.
-    pub helpers: PathBuf,
+    pub(crate) helpers: PathBuf,
     /// Unit files and settings are looked for below it.
-    pub root: PathBuf,
+    pub(crate) root: PathBuf,
     /// What generates units: an executable that does so when it is called by that name.
-    pub generator: PathBuf,
+    pub(crate) generator: PathBuf,
     /// What sets the hardware watchdog.
-    pub set_device: crate::watchdog::Set,
+    pub(crate) set_device: crate::watchdog::Set,
     /// Helpers this executable contains.
-    pub builtin: Builtin,
+    pub(crate) builtin: Builtin,
     /// Whether there is a console and a kernel's log to write to.
-    pub speak: bool,
+    pub(crate) speak: bool,
 }
 
 impl Places {
@@ -58,6 +58,19 @@ impl Places {
             root: "/".into(),
             set_device: crate::watchdog::set,
             speak: true,
+        }
+    }
+
+    /// All below one directory, and silent: a machine of a test.
+    pub fn below(root: &Path, builtin: Builtin) -> Self {
+        Self {
+            builtin,
+            run: root.join("run"),
+            helpers: root.join("helpers"),
+            generator: root.join("generate"),
+            root: root.to_owned(),
+            set_device: crate::watchdog::set,
+            speak: false,
         }
     }
 }
@@ -96,7 +109,7 @@ fn failed(what: &str) -> impl Fn(io::Error) -> io::Error + '_ {
 impl Manager {
     /// A manager that has its store and its listeners and has taken up what was left, but has not
     /// begun anything.
-    pub(crate) fn start(socket: OwnedFd, places: &Places, started: u64) -> io::Result<Self> {
+    pub fn start(socket: OwnedFd, places: &Places, started: u64) -> io::Result<Self> {
         let poller = Poller::new(&[libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGPIPE])
             .map_err(failed("no way to wait for events"))?;
         let mut build = [0; 8];

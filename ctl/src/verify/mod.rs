@@ -407,7 +407,7 @@ impl Tree<'_> {
             level,
             kind,
             unit: unit.spec.id.as_str().to_owned(),
-            text: text.to_owned(),
+            text: printable(text),
         });
     }
 
@@ -426,7 +426,13 @@ impl Tree<'_> {
             level,
             kind,
             unit: unit.spec.id.as_str().to_owned(),
-            text: finding.text.clone(),
+            text: printable(&finding.text),
         });
     }
+}
+
+/// What is said goes to terminals, whatever a file has in its values.
+fn printable(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
 }

@@ -64,17 +64,8 @@ impl World {
             std::fs::write(directory.join(name), text).unwrap();
         }
         std::fs::write(root.join("helpers/service"), "").unwrap();
-        let places = Places {
-            run: root.join("run"),
-            helpers: root.join("helpers"),
-            generator: root.join("generate"),
-            root: root.clone(),
-            builtin: |_| None,
-            set_device: crate::watchdog::set,
-            speak: false,
-        };
         Self {
-            places,
+            places: Places::below(&root, |_| None),
             memory: Arc::default(),
             epoch: 0,
         }

@@ -25,7 +25,7 @@
 
 use crate::watchdog::Watchdog;
 use std::path::{Path, PathBuf};
-use units::file::{Entry, UnitFile};
+use units::file::{Entry, UnitFile, quote};
 use units::state::Micros;
 use units::value;
 use units::value::words::Words;
@@ -204,7 +204,7 @@ impl Config {
             "DefaultStartLimitBurst" => {
                 self.start_limit_burst = text
                     .parse()
-                    .map_err(|_| format!("found {text}, expected a number"))?;
+                    .map_err(|_| format!("found {}, expected a number", quote(text)))?;
             }
             "DefaultEnvironment" if text.is_empty() => self.environment.clear(),
             "DefaultEnvironment" => self.environment.extend(environment(text)?),
@@ -222,7 +222,12 @@ impl Config {
                 self.in_process = match text {
                     "processes" => false,
                     "in-process" => true,
-                    _ => return Err(format!("found {text}, expected processes or in-process")),
+                    _ => {
+                        return Err(format!(
+                            "found {}, expected processes or in-process",
+                            quote(text)
+                        ));
+                    }
                 }
             }
             other => {
@@ -300,7 +305,7 @@ fn paths(text: &str) -> Result<Vec<PathBuf>, String> {
     match paths.iter().find(|path| !path.is_absolute()) {
         Some(path) => Err(format!(
             "found {}, expected an absolute path",
-            path.display()
+            quote(&path.to_string_lossy())
         )),
         None => Ok(paths),
     }
@@ -310,7 +315,8 @@ fn builtin(text: &str) -> Result<Vec<String>, String> {
     let names: Vec<&str> = text.split_whitespace().collect();
     match names.iter().find(|name| !BUILTIN_GENERATORS.contains(name)) {
         Some(name) => Err(format!(
-            "found {name}, expected some of {}",
+            "found {}, expected some of {}",
+            quote(name),
             BUILTIN_GENERATORS.join(", ")
         )),
         None => Ok(names.into_iter().map(str::to_owned).collect()),
@@ -326,7 +332,8 @@ fn log_level(text: &str) -> Result<u8, String> {
         .or_else(|| text.parse().ok().filter(|level| *level <= 7))
         .ok_or_else(|| {
             format!(
-                "found {text}, expected one of {} or 0 to 7",
+                "found {}, expected one of {} or 0 to 7",
+                quote(text),
                 NAMES.join(", ")
             )
         })

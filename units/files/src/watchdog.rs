@@ -13,6 +13,7 @@
 //! On the command line each name begins with `sysmaster.` or `systemd.`.
 
 use std::path::{Path, PathBuf};
+use units::file::quote;
 use units::state::Micros;
 use units::value;
 
@@ -57,7 +58,10 @@ impl Watchdog {
             "WatchdogDevice" | "watchdog_device" if text.is_empty() => self.device = None,
             "WatchdogDevice" | "watchdog_device" => {
                 if !text.starts_with('/') {
-                    return Err(format!("found {text}, expected the path of a device"));
+                    return Err(format!(
+                        "found {}, expected the path of a device",
+                        quote(text)
+                    ));
                 }
                 self.device = Some(text.into());
             }
@@ -104,8 +108,12 @@ fn time(text: &str) -> Result<Micros, String> {
     match text {
         "" | "off" => Ok(0),
         "default" => Ok(AS_IT_IS),
-        _ => value::time::span(text)
-            .map_err(|_| format!("found {text}, expected a time span, off or default")),
+        _ => value::time::span(text).map_err(|_| {
+            format!(
+                "found {}, expected a time span, off or default",
+                quote(text)
+            )
+        }),
     }
 }
 
@@ -137,7 +145,7 @@ mod tests {
         );
         assert_eq!(wrong.len(), 2, "{wrong:?}");
         assert!(
-            wrong[1].ends_with("found soon, expected a time span, off or default"),
+            wrong[1].ends_with("found “soon”, expected a time span, off or default"),
             "{wrong:?}"
         );
         assert_eq!((watchdog.runtime, watchdog.pre), (AS_IT_IS, 5_000_000));

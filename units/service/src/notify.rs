@@ -74,7 +74,8 @@ pub fn read(bytes: &[u8], truncated: bool) -> Result<Said, Nonsense> {
         name: "stored".into(),
         ..Said::default()
     };
-    for line in text.lines() {
+    // Not `lines`, for which a CR before it belongs to the end of a line, but not at the end of the text.
+    for line in text.split('\n') {
         if let Some((name, value)) = line.split_once('=') {
             take(&mut said, name, value);
         }
@@ -148,6 +149,9 @@ mod tests {
                 ..Said::default()
             }
         );
+        for text in [&b"WATCHDOG_USEC=7\r"[..], b"WATCHDOG_USEC=7\r\n"] {
+            assert_eq!(read(text, false).unwrap().state.watchdog, None);
+        }
         assert_eq!(read(b"READY=1", true), Err(Nonsense::TooLong));
         assert_eq!(read(&[b'a'; LONGEST + 1], false), Err(Nonsense::TooLong));
         assert_eq!(read(b"READY=1\xff", false), Err(Nonsense::NoText));

@@ -14,8 +14,10 @@
 //! As systemd does: a byte order mark and any of LF, CR, CRLF are accepted; a line that is not
 //! UTF-8 (outside comments), or is no assignment, or stands before the first section is ignored
 //! with a warning; a broken section header, a NUL byte, a line over [`MAX_LINE`] are errors, and
-//! here a file over [`MAX_FILE`] too. An error in a drop-in is an error of the unit: half of a
-//! drop-in is worse than none. Sections named `X-…` are for others and dropped.
+//! here a file over [`MAX_FILE`] too. A name with control characters in it is none and ignored with
+//! a warning: names are repeated in messages, which go to terminals. An error in a drop-in is an
+//! error of the unit: half of a drop-in is worse than none. Sections named `X-…` are for others and
+//! dropped.
 //!
 //! All text of a unit lies in one buffer, an assignment is 16 bytes beside it.
 
@@ -387,6 +389,12 @@ impl Reader<'_> {
             self.section = At::Foreign;
             return Ok(());
         }
+        if name.contains(char::is_control) {
+            let text = format!("found {}, expected a section's name; ignored", quote(text));
+            self.warn(number, text);
+            self.section = At::Foreign;
+            return Ok(());
+        }
         match self.out.intern_section(name) {
             Some(section) => self.section = At::Section(section),
             None => return Err(self.fail(number, "more than 256 different sections".into())),
@@ -413,7 +421,8 @@ impl Reader<'_> {
             key.trim_end_matches(is_blank),
             value.trim_start_matches(is_blank),
         );
-        let Some(key_len) = u8::try_from(key.len()).ok().filter(|len| *len > 0) else {
+        let is_name = !key.is_empty() && !key.contains(char::is_control);
+        let Some(key_len) = u8::try_from(key.len()).ok().filter(|_| is_name) else {
             let text = format!(
                 "found {}, expected a name left of “=”; ignored",
                 quote(text)

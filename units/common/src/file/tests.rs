@@ -78,6 +78,16 @@ fn what_is_ignored_is_said() {
 }
 
 #[test]
+fn names_with_control_characters_are_none_and_not_repeated_as_they_are() {
+    let (unit, findings, ok) = read(b"[U\x1b]\nA=1\n[U]\nB\x07=2\nC=\x1bok\n");
+    assert!(ok);
+    assert_eq!(lines(&unit), ["U.C=\u{1b}ok@5"]);
+    let at: Vec<u32> = findings.iter().map(|f| f.line).collect();
+    assert_eq!(at, [1, 4]);
+    assert!(findings.iter().all(|f| !f.text.contains(char::is_control)));
+}
+
+#[test]
 fn foreign_sections_are_dropped() {
     assert_eq!(clean("[X-Mine]\nrubbish\nA=1\n[U]\nB=2\n"), ["U.B=2@5"]);
 }

@@ -138,7 +138,11 @@ fn executable(path: &str) -> Result<String, ValueError> {
         if path.ends_with('/') {
             return Err(ValueError::new(path, "an executable, not a directory"));
         }
-        return super::absolute_path(path);
+        let path = super::absolute_path(path)?;
+        if path == "/" {
+            return Err(ValueError::new(&path, "an executable, not a directory"));
+        }
+        return Ok(path);
     }
     let plain =
         !path.contains('/') && path != ";" && path != "." && path != ".." && path.len() <= 255;
@@ -261,6 +265,7 @@ mod tests {
             "bin/foo",
             "./foo",
             "/bin/",
+            "/.",
             "/a/../b",
             "+!/bin/x",
             "/bin/x \"a",

@@ -73,6 +73,11 @@ struct Line {
     options: String,
 }
 
+/// Whether a value stays in its line of a unit file.
+fn fits_a_line(value: &str) -> bool {
+    !value.contains(['\n', '\r', '\0']) && !value.ends_with('\\')
+}
+
 impl Line {
     /// `None` for one that no unit is made of.
     fn parse(text: &str, say: &mut dyn FnMut(&str)) -> Option<Self> {
@@ -97,6 +102,13 @@ impl Line {
         }
         if what.starts_with('-') || kind.starts_with('-') || options.starts_with('-') {
             say("found a field that begins with -; ignored");
+            return None;
+        }
+        if ![&what, &point, &kind, &options]
+            .into_iter()
+            .all(|field| fits_a_line(field))
+        {
+            say("found a character that a unit file cannot have; ignored");
             return None;
         }
         let mut path: String = point
@@ -161,8 +173,13 @@ impl Line {
         let mut asked = false;
         for (wish, sub) in [("wanted-by", ".wants/"), ("required-by", ".requires/")] {
             for target in self.wishes(wish) {
-                asked = true;
-                link(target, sub);
+                match UnitName::new(target) {
+                    Ok(target) => {
+                        asked = true;
+                        link(target.as_str(), sub);
+                    }
+                    Err(error) => say(&format!("{error}; ignored")),
+                }
             }
         }
         if asked || has("noauto") && !has("x-systemd.automount") {
@@ -188,7 +205,7 @@ impl Line {
         let mut text = String::from("[Unit]\nDocumentation=man:fstab(5)\nSourcePath=/etc/fstab\n");
         let mut put = |key: &str, value: &str| {
             // A value is one line, and `%` begins a specifier.
-            if value.contains('\n') || value.ends_with('\\') {
+            if !fits_a_line(value) {
                 return say("found a character that a unit file cannot have; left out");
             }
             text.push_str(key);
@@ -292,6 +309,11 @@ mod tests {
             links("/d /a ext4 x-systemd.wanted-by=b.service"),
             ["b.service.wants/a.mount"]
         );
+        assert_eq!(
+            links("/d /a ext4 x-systemd.wanted-by=../../../etc/b.service"),
+            ["local-fs.target.requires/a.mount"],
+            "no link outside of our directory"
+        );
         let (items, said) = unit(
             "/d /a ext4 x-systemd.requires=b,x-systemd.after=c.target,x-systemd.automount,x-systemd.device-timeout=5",
         );
@@ -326,6 +348,10 @@ mod tests {
             "/d /a/../b ext4",
             "/d none swap sw",
             "-x /a ext4",
+            "/d\\012x /a ext4",
+            "/d /a ext4 ro\\015Where=/b",
+            "/d\0 /a ext4",
+            "/d /a\\ ext4",
         ] {
             assert!(
                 matches!(unit(line), (items, said) if items.is_empty() && said.len() == 1),

@@ -124,12 +124,16 @@ fn follow_links(root: &Path, scripts: &mut Map<String, Script>) {
 
 /// The service of a script or of a name in a header.
 fn service(name: &str) -> String {
-    let name = name.strip_suffix(".sh").unwrap_or(name);
+    unit(name.strip_suffix(".sh").unwrap_or(name), ".service")
+}
+
+/// The unit of a name that may hold anything.
+fn unit(name: &str, suffix: &str) -> String {
     let plain = name
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b));
     let name = if plain { name.to_owned() } else { escape(name) };
-    [&name, ".service"].concat()
+    [&name, suffix].concat()
 }
 
 /// What a name in a header stands for; `None`: nothing to be ordered by.
@@ -140,7 +144,7 @@ fn facility(name: &str) -> Option<String> {
     let known = FACILITIES.iter().find(|(facility, _)| *facility == name);
     match known {
         Some((_, target)) => target.map(str::to_owned),
-        None => Some([name.trim_start_matches('$'), ".target"].concat()),
+        None => Some(unit(name.trim_start_matches('$'), ".target")),
     }
 }
 
@@ -152,7 +156,8 @@ impl Script {
             ..Self::default()
         };
         let mut inside = false;
-        for line in text.lines() {
+        // Whatever a unit file takes for the end of a line, or cannot hold, ends one here.
+        for line in text.split(['\n', '\r', '\0']) {
             let comment = line.strip_prefix('#').map(str::trim);
             match comment {
                 Some("## BEGIN INIT INFO") => (inside, script.has_header) = (true, true),
@@ -168,6 +173,8 @@ impl Script {
         let Some((key, value)) = comment.split_once(':') else {
             return;
         };
+        // In a unit file it would go on in the next line.
+        let value = value.trim().trim_end_matches('\\');
         let words = || value.split_whitespace().map(str::to_owned);
         match (key.to_ascii_lowercase().as_str(), inside) {
             ("provides", true) => self.provides.extend(words()),
@@ -175,8 +182,8 @@ impl Script {
                 self.after.extend(words())
             }
             ("x-start-before", true) => self.before.extend(words()),
-            ("short-description", true) => self.description = value.trim().to_owned(),
-            ("pidfile", false) => self.pid_file = value.trim().to_owned(),
+            ("short-description", true) => self.description = value.to_owned(),
+            ("pidfile", false) => self.pid_file = value.replace('%', "%%"),
             _ => {}
         }
     }
@@ -295,6 +302,29 @@ mod tests {
             script.items(file, &all, &|_| false, &mut items);
         }
         items
+    }
+
+    #[test]
+    fn no_value_gets_out_of_its_line() {
+        let header = "### BEGIN INIT INFO\n# Provides: $a%n\n# Required-Start: $b/c x\\\n\
+            # Short-Description: a\r[Service]\rUser=x \\\n### END INIT INFO\n# pidfile: /run/%n.pid\\\n";
+        let script = Script::read(header);
+        assert_eq!(script.description, "a");
+        let mut items = Vec::new();
+        script.items("d", &Map::new(), &|_| false, &mut items);
+        let Some(Item::Unit(_, _, text)) = items.last() else {
+            panic!("{items:?}")
+        };
+        assert!(
+            !text.contains(['\r', '\0']) && !text.contains("User="),
+            "{text}"
+        );
+        assert!(text.lines().all(|line| !line.ends_with('\\')), "{text}");
+        assert!(
+            text.contains("PIDFile=/run/%%n.pid\n") && text.contains("After=b-c.target\n"),
+            "{text}"
+        );
+        assert!(text.contains("Before=a\\x25n.target\n"), "{text}");
     }
 
     #[test]
