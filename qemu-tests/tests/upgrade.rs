@@ -192,6 +192,42 @@ fn the_service_helper_alone() {
     assert!(!file.symlink_metadata().unwrap().file_type().is_symlink());
 }
 
+/// Somebody may upgrade at the worst moment.
+#[test]
+fn it_waits_for_helpers_that_are_coming_back() {
+    let Some(up) = boot() else { return };
+    up.next("");
+    for only in [&[][..], &["--only", "helper", "socket"]] {
+        up.machine.helper().unwrap().signal(19);
+        let answer = up.upgrade(&[only, &["--trial=1"]].concat());
+        up.committed(&answer);
+    }
+}
+
+/// The manager may die when it has been asked, and has begun or not.
+#[test]
+fn whoever_asked_a_manager_that_died_is_told_how_it_ended() {
+    let Some(up) = boot() else { return };
+    let machine = &up.machine;
+    for round in 0..6 {
+        up.place("next", &format!("round {round}"));
+        let answer = std::thread::scope(|scope| {
+            let asked = scope.spawn(|| up.upgrade(&["--trial=2"]));
+            let beside = machine.path(PROGRAM).with_extension("new");
+            machine.wait("it is about to ask", || {
+                beside.exists() || asked.is_finished()
+            });
+            // Another instant each time: before, while and after it is asked.
+            std::thread::sleep(std::time::Duration::from_millis(round * 8));
+            if let Some(manager) = machine.manager() {
+                manager.signal(9);
+            }
+            asked.join().unwrap()
+        });
+        up.committed(&answer);
+    }
+}
+
 #[test]
 fn sysmaster_alone() {
     let Some(up) = boot() else { return };
