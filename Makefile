@@ -65,7 +65,7 @@ qemu-test: rootfs ## boot tests of ARCH in QEMU; SCENARIO= for some of them
 # What chaos needs: the programs with the places where they can be killed, which a debug build has.
 CHAOS := cargo build -q -p init --release && cargo build -q -p multicall && cargo run -q -p qemu-tests --example chaos --
 
-chaos: ## kill, stop and slow our processes under load, and count who noticed; DURATION=40 (seconds) SEED=
+chaos: ## kill, stop, slow and upgrade our processes under load, and count who noticed; DURATION=40 (seconds) SEED=
 	@$(CHAOS) --duration $(or $(DURATION),40) $(addprefix --seed ,$(SEED))
 
 chaos-proof: ## the same without one safeguard after the other: each must be missed

@@ -2,9 +2,9 @@
 
 use crate::setup::{LIBRARY, Setup};
 use crate::view::{self, Proc};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -167,6 +167,18 @@ impl Machine {
     /// Contents of a file inside; empty if there is none.
     pub fn read(&self, path: &str) -> String {
         fs::read_to_string(self.path(path)).unwrap_or_default()
+    }
+
+    /// Puts another version of our executable at this path: these bytes, and behind them lines that only builds with
+    /// fault points look at (`units::fault::doctored`). Who executes or copies the path finds the old one or the new.
+    pub fn place_version(&self, path: &str, program: &[u8], lines: &str) {
+        let at = self.path(path);
+        let beside = at.with_extension("beside");
+        let bytes = [program, format!("\ndoctored:\n{lines}\n").as_bytes()].concat();
+        fs::write(&beside, bytes)
+            .and_then(|()| fs::set_permissions(&beside, Permissions::from_mode(0o755)))
+            .and_then(|()| fs::rename(&beside, &at))
+            .expect("a file of the machine");
     }
 
     /// All processes inside.

@@ -44,10 +44,7 @@ fn boot() -> Option<Upgraded> {
         "once.service",
         "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo x >> /run/once; sleep 1'\n",
     );
-    // What a debugger would want is forty times the rest, and is read and copied again and again.
-    let program = setup.files().join(PROGRAM);
-    qemu_tests::setup::run("strip", &[&program.display().to_string()]);
-    let machine = setup.boot();
+    let machine = setup.strip().boot();
     machine.wait("everything is up", || {
         machine.sctl(&["is-system-running"]).out == "running\n"
             && machine.running("sleep 77").len() == 4
@@ -68,14 +65,7 @@ impl Upgraded {
     }
 
     fn place(&self, path: &str, lines: &str) -> &Self {
-        let mut bytes = self.installed.clone();
-        bytes.extend_from_slice(format!("\ndoctored:\n{lines}\n").as_bytes());
-        let at = self.machine.path(path);
-        let beside = at.with_extension("beside");
-        std::fs::write(&beside, bytes).unwrap();
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o755)).unwrap();
-        std::fs::rename(beside, at).unwrap();
+        self.machine.place_version(path, &self.installed, lines);
         self
     }
 

@@ -404,11 +404,13 @@ impl Manager {
         }
     }
 
-    /// A helper died by its own fault.
-    pub(crate) fn upgrade_helper_failed(&mut self, unit_type: &str, how: &str) {
-        if self.upgrade.runs() && !self.leaving && self.concerns(unit_type) {
+    /// A helper died by its own fault; whether it was on trial.
+    pub(crate) fn upgrade_helper_failed(&mut self, unit_type: &str, how: &str) -> bool {
+        let on_trial = self.upgrade.runs() && !self.leaving && self.concerns(unit_type);
+        if on_trial {
             self.take_back(["the new ", unit_type, " helper ", how].concat());
         }
+        on_trial
     }
 
     /// What is tried is no good. The new manager goes, the old one stays.
