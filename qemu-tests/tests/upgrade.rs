@@ -244,10 +244,21 @@ fn bad_managers_are_taken_back() {
         up.next(&format!("sysmaster SYSMASTER_FAULT={fault}"));
         let answer = up.upgrade(&["--trial=30"]);
         up.taken_back(&answer, why);
-        // And it can be tried again.
-        if fault == "start-sysmaster:exit0" {
-            let answer = up.next("").upgrade(&["--trial=1"]);
-            up.committed(&answer);
+        // And it can be tried again, as often as it takes.
+        match fault {
+            "start-sysmaster:exit0" => {
+                let answer = up.next("").upgrade(&["--trial=1"]);
+                up.committed(&answer);
+            }
+            "Restore=:segv" => {
+                for _ in 0..3 {
+                    let answer = up.upgrade(&["--trial=30"]);
+                    up.taken_back(&answer, why);
+                }
+                let status = up.machine.sctl(&["status"]).out;
+                assert!(!status.contains("twice"), "quarantined: {status}");
+            }
+            _ => {}
         }
         up.machine.power_off();
     }
