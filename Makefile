@@ -95,6 +95,7 @@ size: $(SELECTED:%=dist/%/.built) ## sizes beside their budgets
 bench: dist/x86_64/.built target/image/x86_64.cpio ## boot, restart, recovery and memory beside their budgets (x86_64, counted)
 	@QUIET=1 ports/toolchain/cross x86_64 build -q --locked -p engine --example cost
 	@QUIET=1 ports/toolchain/cross x86_64 build -q --locked -p sysmaster --example units
+	@QUIET=1 ports/toolchain/cross x86_64 build -q --locked -p units --example store_bench
 	@qemu-tests/bench/run.py --dist dist/x86_64 --kernel target/image/x86_64.kernel --out target/report/bench.json \
 	  --examples "$$(ports/toolchain/cross x86_64 --where)/examples"
 
