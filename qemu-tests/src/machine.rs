@@ -215,7 +215,9 @@ impl Machine {
         let path = format!("helpers/{unit_type}");
         let own = format!("sysmaster-{unit_type}");
         let is_helper = |one: &&Proc| {
-            one.state != 'Z' && (one.command.contains(&path) || one.command.starts_with(&own))
+            one.state != 'Z'
+                && (one.command.contains(&path) || one.command.starts_with(&own))
+                && !in_a_unit(one.pid)
         };
         let helpers: Vec<&Proc> = all.iter().filter(is_helper).collect();
         helpers
@@ -339,6 +341,13 @@ pub fn poll<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T
         }
         std::thread::sleep(LOOK);
     }
+}
+
+/// Whether a process is in a unit's control group, as is what a helper has forked and not yet executed, and which is
+/// init's child when its helper has died.
+fn in_a_unit(pid: u32) -> bool {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    groups.lines().any(|line| line.ends_with(".service"))
 }
 
 /// A cgroup of the machine's own on the host, if the host has version 2.
