@@ -199,7 +199,7 @@ def recoveries(table, values, services, budget=None):
         ("recovery_manager", "SIGKILL of the manager -> a service that died then is back", budget),
         ("recovery_both", "SIGKILL of manager and helper -> the same", budget),
         ("recovery_stop", "SIGSTOP of the manager -> the same", None),
-        ("recovery_hang", "a manager that hangs and owes an answer -> the same", None),
+        ("recovery_hang", "a debugger holds the manager (2 s longer than a hang) -> the same", None),
         ("reexec", "re-exec of the manager -> the same", None),
         ("upgrade", "sctl upgrade -> the new manager has restarted a service", None),
         ("taken_back", "SIGABRT of a manager on trial -> the same by the one before", None),
