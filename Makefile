@@ -65,7 +65,7 @@ qemu-test: rootfs ## boot tests of ARCH in QEMU; SCENARIO= for some of them
 # What chaos needs: the programs with the places where they can be killed, which a debug build has.
 CHAOS := cargo build -q -p init --release && cargo build -q -p multicall && cargo run -q -p qemu-tests --example chaos --
 
-chaos: ## kill, stop and slow our processes under load, and count who noticed; DURATION=40 (seconds) SEED=
+chaos: ## kill, stop, slow and upgrade our processes under load, and count who noticed; DURATION=40 (seconds) SEED=
 	@$(CHAOS) --duration $(or $(DURATION),40) $(addprefix --seed ,$(SEED))
 
 chaos-proof: ## the same without one safeguard after the other: each must be missed
@@ -98,6 +98,7 @@ size: $(SELECTED:%=dist/%/.built) ## sizes beside their budgets
 bench: dist/x86_64/.built target/image/x86_64.cpio ## boot, restart, recovery and memory beside their budgets (x86_64, counted)
 	@QUIET=1 ports/toolchain/cross x86_64 build -q --locked -p engine --example cost
 	@QUIET=1 ports/toolchain/cross x86_64 build -q --locked -p sysmaster --example units
+	@QUIET=1 ports/toolchain/cross x86_64 build -q --locked -p units --example store_bench
 	@qemu-tests/bench/run.py --dist dist/x86_64 --kernel target/image/x86_64.kernel --out target/report/bench.json \
 	  --examples "$$(ports/toolchain/cross x86_64 --where)/examples"
 

@@ -46,13 +46,13 @@ def skeleton():
     return tree
 
 
-def boot(tree, kernel, append, cpu="qemu64,-cx16", timeout=1200):
+def boot(tree, kernel, append, cpu="qemu64,-cx16", timeout=1200, megabytes=512):
     """Boots the tree; what the guest wrote on its console until it ended or time (seconds) was up."""
     with tempfile.NamedTemporaryFile(prefix="counted-", suffix=".cpio") as image:
         cpio.write(tree, image)
         image.flush()
         command = ["qemu-system-x86_64", "-M", "microvm,isa-serial=on", "-accel", "tcg,thread=single", "-icount",
-                   "shift=0,sleep=off", "-cpu", cpu, "-smp", "1", "-m", "512", "-nographic",
+                   "shift=0,sleep=off", "-cpu", cpu, "-smp", "1", "-m", str(megabytes), "-nographic",
                    "-nodefaults", "-serial", "stdio", "-no-reboot", *EXTRA, "-kernel", str(kernel), "-initrd", image.name,
                    "-append", f"console=ttyS0 panic=-1 quiet loglevel=1 {append}"]  # fmt: skip
         try:

@@ -35,7 +35,7 @@ const AGAIN: Duration = Duration::from_millis(20);
 
 /// How often a request is sent again, if the time allows: somebody may be killing managers in a
 /// loop, and one that the request itself kills is put under quarantine by its own rules.
-const ATTEMPTS: u32 = 64;
+pub const ATTEMPTS: u32 = 64;
 
 /// A connection to whoever is the manager now.
 pub struct Client<'a> {
@@ -289,9 +289,10 @@ impl<'a> Client<'a> {
     }
 }
 
-/// Whether asking twice is the same as asking once. A signal sent twice is two signals.
+/// Whether asking twice is the same as asking once. A signal sent twice is two signals; of upgrades only that of init
+/// is asked so, which may be replaced by itself.
 fn may_repeat(request: &Request) -> bool {
-    !matches!(request, Request::Kill { .. } | Request::Upgrade { .. })
+    !matches!(request, Request::Kill { .. })
 }
 
 fn link(path: &str) -> io::Result<UnixStream> {

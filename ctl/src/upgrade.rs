@@ -6,6 +6,7 @@
 //! helpers, manager, init. init has no trial: it is renamed into its place, checks itself on a copy of
 //! its state in a child, and executes itself; if it does not, the file from before is put back.
 
+use crate::client::ATTEMPTS;
 use crate::{Fault, Run, exit, json};
 use platform::clock;
 use std::fs;
@@ -60,7 +61,7 @@ pub fn upgrade(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Fault> {
     }
     put_beside(&file, &place)?;
     let seconds = run.options.trial.unwrap_or(TRIAL);
-    run.client.ask(&Request::Upgrade { only, seconds })?;
+    begin(run, &Request::Upgrade { only, seconds }, &place)?;
     if run.options.no_block {
         return Ok(exit::OK);
     }
@@ -69,6 +70,22 @@ pub fn upgrade(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Fault> {
         return upgrade_init(run, &init);
     }
     Ok(code)
+}
+
+/// Has a trial begun. A manager that is replaced before it answers has begun it or not: it has if the trial runs, or
+/// if what is tried lies there no longer.
+fn begin(run: &mut Run<'_, '_>, request: &Request, place: &Path) -> Result<(), Fault> {
+    for _ in 0..ATTEMPTS {
+        if run.client.follow(request, &mut |_| Ok(()))? {
+            return Ok(());
+        }
+        let runs = state(run)?.is_some_and(|line| line.state == "trial");
+        if runs || !place.with_extension("new").exists() {
+            return Ok(());
+        }
+    }
+    let text = "the manager is replaced again and again; nothing was tried";
+    Err(Fault::failed(text))
 }
 
 /// `daemon-reexec`: what is installed is tried, and done when the next manager answers.

@@ -107,13 +107,13 @@ impl Init {
         self.memories.store.find(|label| label.kind == kind)
     }
 
-    /// Goes back to the executable from before the trial, if there is one.
-    fn end_trial(&mut self) {
+    /// Goes back to the executable from before the trial; whether there was one.
+    fn end_trial(&mut self) -> bool {
         while let Some(fd) = self.memories.store.take(&|label| label.kind == Kind::TRIAL) {
             say::error("what was on trial is given up: going back", &[]);
             self.dispose(fd);
         }
-        self.facts.trial = 0;
+        core::mem::take(&mut self.facts.trial) != 0
     }
 
     /// When the trial is given up; `u64::MAX`: there is none.
@@ -236,11 +236,14 @@ impl Init {
         let cause = classify(status, self.watched.hand, self.managed(), out_of_memory);
         self.facts.before = cause.parts().into();
         announce(cause, self.facts.manager_pid);
-        if !matches!(cause, Before::Asked | Before::Outsider { .. }) {
-            self.end_trial();
-        }
+        let own_fault = !matches!(cause, Before::Asked | Before::Outsider { .. });
         let lived = now.saturating_sub(self.facts.manager_since);
-        let next = self.ladder.died(cause, now, lived);
+        let next = if own_fault && self.end_trial() {
+            // The ladder is climbed by what is started again, and this is not.
+            Next::Spawn(0)
+        } else {
+            self.ladder.died(cause, now, lived)
+        };
         let then = match next {
             // The next one starts in the new root.
             _ if self.switch == Switch::RootKill => Manager::Waiting { at: NEVER },

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/ptrace.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -121,6 +122,27 @@ static void add_switches(int pid, const char *cmd)
 	switches += field(path, "\nvoluntary_ctxt_switches:");
 }
 
+/* What is behind the descriptors of PID 1 that are memory: the stores of all of us, which it keeps. */
+static long long stores;
+
+static void add_stores(int pid, const char *cmd)
+{
+	char path[64], to[64];
+	struct dirent *e;
+	struct stat s;
+	DIR *d;
+	int n;
+	(void)cmd;
+	if (pid != 1) return;
+	d = opendir("/proc/1/fd");
+	while (d && (e = readdir(d))) {
+		snprintf(path, sizeof path, "/proc/1/fd/%.16s", e->d_name);
+		n = readlink(path, to, sizeof to);
+		if (n > 7 && !strncmp(to, "/memfd:", 7) && !stat(path, &s)) stores += s.st_blocks * 512LL;
+	}
+	if (d) closedir(d);
+}
+
 static void find_ours(int pid, const char *cmd)
 {
 	if (strstr(cmd, "helpers/service") || strstr(cmd, "sysmaster-service")) helper = pid;
@@ -185,10 +207,19 @@ static double restart_median(int count)
 	return took[n / 2] / 1e6;
 }
 
+/* Until a service that is killed now is back, from this moment on, in ms. */
+static double back(int64_t at, int victim)
+{
+	struct line l;
+	kill(pid_of[victim], SIGKILL);
+	l = next(60);
+	sleep(20);
+	return l.ns ? (l.ns - at) / 1e6 : -1;
+}
+
 /* From a signal to the manager (and the kill of the helper) until a service that dies in the same instant is back. */
 static double recovery(int signal, int both, int victim)
 {
-	struct line l;
 	int64_t at;
 	manager = helper = 0;
 	supervisors(find_ours);
@@ -196,10 +227,37 @@ static double recovery(int signal, int both, int victim)
 	at = now();
 	kill(manager, signal);
 	if (both) kill(helper, SIGKILL);
-	kill(pid_of[victim], SIGKILL);
-	l = next(60);
-	sleep(20);
-	return l.ns ? (l.ns - at) / 1e6 : -1;
+	return back(at, victim);
+}
+
+/* The same of a manager that does nothing any more, and is not stopped: a debugger holds it. It owes init an answer, for
+   an orphan that has ended. */
+static double hang(int victim)
+{
+	int64_t at;
+	int parent, status;
+	manager = helper = 0;
+	supervisors(find_ours);
+	if (!manager) return -1;
+	at = now();
+	/* Who is traced is dead for his parent when the tracer has seen it. */
+	if (!fork()) {
+		ptrace(PTRACE_SEIZE, manager, 0, 0);
+		ptrace(PTRACE_INTERRUPT, manager, 0, 0);
+		while (waitpid(manager, &status, __WALL) == manager && WIFSTOPPED(status)) {}
+		_exit(0);
+	}
+	usleep(1000);
+	parent = fork();
+	if (!parent) {
+		if (!fork()) {
+			usleep(1000);
+			_exit(0);
+		}
+		_exit(0);
+	}
+	waitpid(parent, NULL, 0);
+	return back(at, victim);
 }
 
 #define PROGRAM "/usr/lib/sysmaster/sysmaster"
@@ -210,7 +268,6 @@ static double upgrade(int victim)
 {
 	char *args[] = { "sctl", "upgrade", "--no-block", "--trial=600", PROGRAM, NULL };
 	int before, sctl;
-	struct line l;
 	int64_t at;
 	manager = helper = 0;
 	supervisors(find_ours);
@@ -227,16 +284,19 @@ static double upgrade(int victim)
 		manager = 0;
 		supervisors(find_ours);
 	}
-	kill(pid_of[victim], SIGKILL);
-	l = next(60);
-	sleep(20);
-	return l.ns ? (l.ns - at) / 1e6 : -1;
+	return back(at, victim);
+}
+
+/* The machine's memory that is in use, in KiB. */
+static long used(void)
+{
+	return field("/proc/meminfo", "MemTotal:") - field("/proc/meminfo", "MemFree:");
 }
 
 static void meter(int count, int full)
 {
 	int64_t first = 0, last = 0, born = next(20).ns;
-	long idle;
+	long idle, pss;
 	int i;
 	struct line l;
 	for (i = 0; i < count; i++) {
@@ -248,7 +308,7 @@ static void meter(int count, int full)
 	report("first", (first - born) / 1e6);
 	report("boot", (last - born) / 1e6);
 	sleep(20);
-	report("mem_used", field("/proc/meminfo", "MemTotal:") - field("/proc/meminfo", "MemFree:"));
+	report("mem_used", used());
 	supervisors(add_memory);
 	report("pss", pss_total);
 	supervisors(add_switches);
@@ -257,11 +317,19 @@ static void meter(int count, int full)
 	switches = 0;
 	supervisors(add_switches);
 	report("wakeups", switches - idle);
+	pss = pss_total;
+	pss_total = 0;
+	supervisors(add_memory);
+	report("pss_grown", pss_total - pss);
+	supervisors(add_stores);
+	report("stores", stores / 1024.0);
 	orphans();
 	if (i == count) report("restart", restart_median(count));
 	if (i == count && full) {
 		report("recovery_manager", recovery(SIGKILL, 0, 1 % count));
 		report("recovery_both", recovery(SIGKILL, 1, 2 % count));
+		report("recovery_stop", recovery(SIGSTOP, 0, 6 % count));
+		report("recovery_hang", hang(7 % count));
 		report("reexec", recovery(SIGTERM, 0, 3 % count));
 		report("upgrade", upgrade(4 % count));
 		/* Its own fault: the version before comes back, with its helper. */

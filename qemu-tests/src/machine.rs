@@ -2,9 +2,9 @@
 
 use crate::setup::{LIBRARY, Setup};
 use crate::view::{self, Proc};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -169,6 +169,18 @@ impl Machine {
         fs::read_to_string(self.path(path)).unwrap_or_default()
     }
 
+    /// Puts another version of our executable at this path: these bytes, and behind them lines that only builds with
+    /// fault points look at (`units::fault::doctored`). Who executes or copies the path finds the old one or the new.
+    pub fn place_version(&self, path: &str, program: &[u8], lines: &str) {
+        let at = self.path(path);
+        let beside = at.with_extension("beside");
+        let bytes = [program, format!("\ndoctored:\n{lines}\n").as_bytes()].concat();
+        fs::write(&beside, bytes)
+            .and_then(|()| fs::set_permissions(&beside, Permissions::from_mode(0o755)))
+            .and_then(|()| fs::rename(&beside, &at))
+            .expect("a file of the machine");
+    }
+
     /// All processes inside.
     pub fn processes(&self) -> Vec<Proc> {
         view::all(self.init.pid)
@@ -203,7 +215,9 @@ impl Machine {
         let path = format!("helpers/{unit_type}");
         let own = format!("sysmaster-{unit_type}");
         let is_helper = |one: &&Proc| {
-            one.state != 'Z' && (one.command.contains(&path) || one.command.starts_with(&own))
+            one.state != 'Z'
+                && (one.command.contains(&path) || one.command.starts_with(&own))
+                && !in_a_unit(one.pid)
         };
         let helpers: Vec<&Proc> = all.iter().filter(is_helper).collect();
         helpers
@@ -327,6 +341,13 @@ pub fn poll<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T
         }
         std::thread::sleep(LOOK);
     }
+}
+
+/// Whether a process is in a unit's control group, as is what a helper has forked and not yet executed, and which is
+/// init's child when its helper has died.
+fn in_a_unit(pid: u32) -> bool {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    groups.lines().any(|line| line.ends_with(".service"))
 }
 
 /// A cgroup of the machine's own on the host, if the host has version 2.

@@ -226,6 +226,14 @@ impl Setup {
         self
     }
 
+    /// Leaves out of our executables what a debugger would want: it is forty times the rest, and whoever tries other
+    /// versions reads and copies it again and again.
+    pub fn strip(self) -> Self {
+        let program = self.files().join(LIBRARY).join("sysmaster");
+        run("strip", &[&program.display().to_string()]);
+        self
+    }
+
     /// What the machine lacks.
     pub fn lacking(&mut self, lacking: Lacking) -> &mut Self {
         self.lacking = lacking;

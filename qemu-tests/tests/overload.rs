@@ -171,7 +171,7 @@ fn no_more_descriptors_for_the_manager() {
 #[test]
 fn a_thousand_control_clients() {
     println!(
-        "1,000 connections of root: those above the limit are refused, and none costs anything later"
+        "1,000 connections of root that say nothing: the next one is served, and none costs anything later"
     );
     let Some(setup) = with_steady() else { return };
     let mut machine = setup.boot();
@@ -184,8 +184,8 @@ fn a_thousand_control_clients() {
     }
     println!("{} are connected", clients.len());
     assert!(clients.len() >= 128);
-    let answer = machine.sctl(&["--timeout=2", "status"]);
-    println!("meanwhile: {} {}", answer.code, answer.err);
+    let answer = machine.sctl(&["restart", "other"]);
+    assert_eq!(answer.code, 0, "{answer:?}");
     drop(clients);
     assert_eq!(machine.manager().unwrap().id(), manager.id());
     as_before(&mut machine, &before);

@@ -44,10 +44,7 @@ fn boot() -> Option<Upgraded> {
         "once.service",
         "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo x >> /run/once; sleep 1'\n",
     );
-    // What a debugger would want is forty times the rest, and is read and copied again and again.
-    let program = setup.files().join(PROGRAM);
-    qemu_tests::setup::run("strip", &[&program.display().to_string()]);
-    let machine = setup.boot();
+    let machine = setup.strip().boot();
     machine.wait("everything is up", || {
         machine.sctl(&["is-system-running"]).out == "running\n"
             && machine.running("sleep 77").len() == 4
@@ -68,14 +65,7 @@ impl Upgraded {
     }
 
     fn place(&self, path: &str, lines: &str) -> &Self {
-        let mut bytes = self.installed.clone();
-        bytes.extend_from_slice(format!("\ndoctored:\n{lines}\n").as_bytes());
-        let at = self.machine.path(path);
-        let beside = at.with_extension("beside");
-        std::fs::write(&beside, bytes).unwrap();
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o755)).unwrap();
-        std::fs::rename(beside, at).unwrap();
+        self.machine.place_version(path, &self.installed, lines);
         self
     }
 
@@ -192,6 +182,42 @@ fn the_service_helper_alone() {
     assert!(!file.symlink_metadata().unwrap().file_type().is_symlink());
 }
 
+/// Somebody may upgrade at the worst moment.
+#[test]
+fn it_waits_for_helpers_that_are_coming_back() {
+    let Some(up) = boot() else { return };
+    up.next("");
+    for only in [&[][..], &["--only", "helper", "socket"]] {
+        up.machine.helper().unwrap().signal(19);
+        let answer = up.upgrade(&[only, &["--trial=1"]].concat());
+        up.committed(&answer);
+    }
+}
+
+/// The manager may die when it has been asked, and has begun or not.
+#[test]
+fn whoever_asked_a_manager_that_died_is_told_how_it_ended() {
+    let Some(up) = boot() else { return };
+    let machine = &up.machine;
+    for round in 0..6 {
+        up.place("next", &format!("round {round}"));
+        let answer = std::thread::scope(|scope| {
+            let asked = scope.spawn(|| up.upgrade(&["--trial=2"]));
+            let beside = machine.path(PROGRAM).with_extension("new");
+            machine.wait("it is about to ask", || {
+                beside.exists() || asked.is_finished()
+            });
+            // Another instant each time: before, while and after it is asked.
+            std::thread::sleep(std::time::Duration::from_millis(round * 8));
+            if let Some(manager) = machine.manager() {
+                manager.signal(9);
+            }
+            asked.join().unwrap()
+        });
+        up.committed(&answer);
+    }
+}
+
 #[test]
 fn sysmaster_alone() {
     let Some(up) = boot() else { return };
@@ -218,10 +244,21 @@ fn bad_managers_are_taken_back() {
         up.next(&format!("sysmaster SYSMASTER_FAULT={fault}"));
         let answer = up.upgrade(&["--trial=30"]);
         up.taken_back(&answer, why);
-        // And it can be tried again.
-        if fault == "start-sysmaster:exit0" {
-            let answer = up.next("").upgrade(&["--trial=1"]);
-            up.committed(&answer);
+        // And it can be tried again, as often as it takes.
+        match fault {
+            "start-sysmaster:exit0" => {
+                let answer = up.next("").upgrade(&["--trial=1"]);
+                up.committed(&answer);
+            }
+            "Restore=:segv" => {
+                for _ in 0..3 {
+                    let answer = up.upgrade(&["--trial=30"]);
+                    up.taken_back(&answer, why);
+                }
+                let status = up.machine.sctl(&["status"]).out;
+                assert!(!status.contains("twice"), "quarantined: {status}");
+            }
+            _ => {}
         }
         up.machine.power_off();
     }

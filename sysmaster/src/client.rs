@@ -40,6 +40,8 @@ pub enum Answer {
     Reload,
     /// What is recorded is being compared with what the kernel says.
     Comparison,
+    /// It is carried out as soon as every helper is in contact.
+    Held(Request),
     /// Jobs have been queued and their end is awaited.
     Jobs(Awaited),
 }
@@ -116,6 +118,11 @@ impl Client {
     /// Whether the next request may be read.
     pub fn ready(&self) -> bool {
         matches!(self.answer, Answer::Idle) && !self.closing && self.waiting < LOW_WATER
+    }
+
+    /// Whether it waits for nothing.
+    pub fn idle(&self) -> bool {
+        self.ready() && self.waiting == 0
     }
 
     /// Takes a frame. What is wrong with it is answered here, and ends the connection where the

@@ -5,7 +5,7 @@
 //! that died *by its own fault* (a fatal signal, an abort, an exit nobody asked for, a hang; never
 //! one that somebody killed) finds the note and makes a crash report of it. When the same step with
 //! the same thing was in flight at two such deaths, it is *quarantined*: not done any more, with an
-//! answer that says so, until `sctl reset-failed` lifts it.
+//! answer that says so, until `sctl reset-failed` lifts it. Deaths of a version on trial are reported and do not count.
 //!
 //! | In flight | In quarantine |
 //! |---|---|
@@ -162,7 +162,9 @@ impl Manager {
         let (step, with) = in_flight.unwrap_or_default();
         let what = Step::of(step).map_or(String::new(), |step| step.describe(&with));
         self.log(3, "", &[&who, " ", &how, while_(&what), &what].concat());
-        self.report_crash(who, how, what, (step, with));
+        // Nobody is forbidden what another version could not do.
+        let counts = if self.came_back { 0 } else { step };
+        self.report_crash(who, how, what, (counts, with));
     }
 
     /// A helper died by its own fault.

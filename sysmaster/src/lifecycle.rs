@@ -252,7 +252,13 @@ impl Manager {
         if cause == Cause::OwnFault {
             let how = if hung { "hung, and was killed" } else { &how };
             self.note_helper_crash(&unit_type, how);
-            self.upgrade_helper_failed(&unit_type, how);
+            if self.upgrade_helper_failed(&unit_type, how) {
+                // What is started next is another, which has done nothing.
+                if let Some(helper) = self.helpers.get_mut(index) {
+                    helper.fault = false;
+                }
+                return self.pause_helper(index, Cause::Outsider);
+            }
             self.count_stillborn(index);
         }
         self.pause_helper(index, cause);

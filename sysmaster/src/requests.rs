@@ -61,6 +61,9 @@ impl Manager {
     fn answer(&mut self, serial: u32, request: Request) -> Result<(), Refusal> {
         match request {
             Request::Hello { .. } => {}
+            request if self.waits_to_try(&request) => {
+                self.begin_answer(serial, Answer::Held(request));
+            }
             Request::Manager => {
                 let info = self.manager_info();
                 self.say(serial, vec![Reply::Manager(info)]);
@@ -186,8 +189,15 @@ impl Manager {
             return;
         };
         let mut answer = std::mem::take(&mut client.answer);
+        if let Answer::Held(request) = answer {
+            if self.waits_to_try(&request) {
+                return self.begin_answer(serial, Answer::Held(request));
+            }
+            self.on_request(serial, request);
+            return self.go_on(serial);
+        }
         let done = match &mut answer {
-            Answer::Idle => return,
+            Answer::Idle | Answer::Held(_) => return,
             Answer::Reload => self.generating.is_none(),
             Answer::Comparison => {
                 let Some(frames) = self.comparison_answer() else {

@@ -5,8 +5,9 @@
 //! is for everybody and only answers questions. A client costs a descriptor and a bounded queue;
 //! of the public socket one user gets [`PER_USER`] connections and all together [`PUBLIC`], so that
 //! whatever users do there, the control socket has its own [`CONTROL`] and the manager its
-//! descriptors. When the public places are taken, the one that has been silent the longest makes
-//! room for a user who has none.
+//! descriptors. When the places are taken, the client that has been silent the longest makes
+//! room: at the public socket for a user who has none, at the control socket one that waits for nothing, so that
+//! whoever holds connections there keeps nobody out.
 
 use crate::client::{Answer, Asked, Client};
 use crate::manager::{Manager, token};
@@ -156,21 +157,21 @@ impl Server {
         if uid != 0 && public().filter(|(_, c)| c.client.uid == uid).count() >= PER_USER {
             return false;
         }
-        if public().count() < PUBLIC {
-            return true;
-        }
-        let silent = public().min_by_key(|(_, c)| (c.client.greeted(), c.heard));
-        match silent.map(|(serial, _)| *serial) {
-            Some(serial) => self.clients.remove(&serial).is_some(),
-            None => false,
-        }
+        public().count() < PUBLIC || self.make_room(|client| !client.control)
     }
 
-    fn controls(&self) -> usize {
-        self.clients
-            .values()
-            .filter(|connection| connection.client.control)
-            .count()
+    /// Makes room for a control client. `false`: everybody there waits for an answer.
+    fn room_for_control(&mut self) -> bool {
+        let all = self.clients.values().filter(|c| c.client.control);
+        all.count() < CONTROL || self.make_room(|client| client.control && client.idle())
+    }
+
+    /// Drops the one of these that has been silent the longest.
+    fn make_room(&mut self, of: impl Fn(&Client) -> bool) -> bool {
+        let these = self.clients.iter().filter(|(_, c)| of(&c.client));
+        let silent = these.min_by_key(|(_, c)| (c.client.greeted(), c.heard));
+        let silent = silent.map(|(serial, _)| *serial);
+        silent.is_some_and(|serial| self.clients.remove(&serial).is_some())
     }
 }
 
@@ -201,10 +202,10 @@ impl Manager {
         let Ok(peer) = socket::peer(&fd) else { return };
         let refusal = if control && peer.uid != 0 && peer.uid != self.own_uid {
             Some((ErrorKind::Denied, "the control socket is for root"))
-        } else if control && self.server.controls() >= CONTROL {
+        } else if control && !self.server.room_for_control() {
             Some((
                 ErrorKind::Busy,
-                "too many connections to the control socket",
+                "all connections to the control socket wait for answers",
             ))
         } else if !control && !self.server.room_for(peer.uid) {
             Some((

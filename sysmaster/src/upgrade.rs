@@ -40,7 +40,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use units::state::Micros;
-use units::wire::control::{ErrorKind, UpgradeLine};
+use units::wire::control::{ErrorKind, Request, UpgradeLine};
 
 /// What follows on the name of the file that was installed before.
 const PREVIOUS: &str = "previous";
@@ -178,6 +178,21 @@ impl Manager {
         }
     }
 
+    /// Whether every helper is in contact, and everything is as it was before this manager.
+    fn whole(&self) -> bool {
+        self.recovered != 0 && self.helpers.absent() == 0
+    }
+
+    /// Whether a request is to wait until everybody is there: it tries something, which nothing else forbids.
+    pub(crate) fn waits_to_try(&self, request: &Request) -> bool {
+        let tries = match request {
+            Request::Upgrade { .. } => true,
+            Request::Reexec => !same_file(Path::new(OWN), &self.program()),
+            _ => false,
+        };
+        tries && !self.whole() && self.busy().is_none()
+    }
+
     /// Why nothing can be tried now.
     fn busy(&self) -> Option<Refusal> {
         let record = &self.upgrade;
@@ -188,8 +203,6 @@ impl Manager {
             let left = record.until.saturating_sub(clock::now()) / 1_000_000;
             let what = record.what();
             format!("on trial for {left} s more: {what}; wait for that")
-        } else if self.recovered == 0 || self.helpers.absent() != 0 {
-            "a helper is not in contact: nothing can be tried now".into()
         } else {
             return None;
         };
@@ -332,7 +345,7 @@ impl Manager {
         if !self.upgrade.runs() || self.leaving {
             return;
         }
-        let whole = self.recovered != 0 && self.helpers.absent() == 0;
+        let whole = self.whole();
         let helpers = self.upgrade.stage == Stage::Helpers;
         if helpers && whole && self.replace_helpers() {
             return;
@@ -391,11 +404,13 @@ impl Manager {
         }
     }
 
-    /// A helper died by its own fault.
-    pub(crate) fn upgrade_helper_failed(&mut self, unit_type: &str, how: &str) {
-        if self.upgrade.runs() && !self.leaving && self.concerns(unit_type) {
+    /// A helper died by its own fault; whether it was on trial.
+    pub(crate) fn upgrade_helper_failed(&mut self, unit_type: &str, how: &str) -> bool {
+        let on_trial = self.upgrade.runs() && !self.leaving && self.concerns(unit_type);
+        if on_trial {
             self.take_back(["the new ", unit_type, " helper ", how].concat());
         }
+        on_trial
     }
 
     /// What is tried is no good. The new manager goes, the old one stays.

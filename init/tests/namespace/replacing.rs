@@ -102,6 +102,26 @@ fn a_trial_is_ended_by_its_own_fault_and_no_other() {
     );
 }
 
+/// What was on trial is not what is started next, so nobody climbs the ladder for it.
+#[test]
+fn failed_trials_do_not_count_against_the_version_before() {
+    if !root() {
+        return;
+    }
+    let m = Machine::start(&[]);
+    m.expect("hello epoch=1");
+    for _ in 0..6 {
+        m.tell("trial 60");
+        m.expect("kept");
+        m.signal(m.manager_pid(), libc::SIGABRT);
+        let hello = m.expect("hello");
+        assert!(
+            hello.contains("before=Fault") && hello.contains("safe=false"),
+            "{hello}"
+        );
+    }
+}
+
 /// A manager on trial that answers, and does nothing else.
 #[test]
 fn a_trial_nobody_ends_is_given_up() {

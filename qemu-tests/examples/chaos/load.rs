@@ -3,6 +3,7 @@
 
 use crate::random::Random;
 use crate::tally::{Count, Tally};
+use crate::versions;
 use crate::workload::{MORTALS, WORKERS, mortal_sleep};
 use qemu_tests::Machine;
 use qemu_tests::machine::poll;
@@ -68,6 +69,10 @@ pub fn begin<'scope, 'env: 'scope>(
         );
     }
     threads.push(scope.spawn(move || notifications(machine, Random::new(seed, 40), tally, over)));
+    threads.push(scope.spawn(move || {
+        versions::tries(machine, Random::new(seed, 50), tally, over);
+        Expected::default()
+    }));
     threads
 }
 

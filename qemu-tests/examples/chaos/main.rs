@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`workload`] | what runs in the machine: units whose every step leaves a mark |
 //! | [`load`] | what is asked of it meanwhile: starts, stops, reloads, connections, deaths of services |
+//! | [`versions`] | good and bad versions of ours that are tried meanwhile |
 //! | [`storm`] | what is done to our processes, and how long until everything is managed again |
 //! | [`audit`] | what the marks say afterwards |
 //! | [`tally`] | what is counted |
@@ -26,6 +27,7 @@ mod load;
 mod random;
 mod storm;
 mod tally;
+mod versions;
 mod workload;
 
 use qemu_tests::Setup;
@@ -100,7 +102,7 @@ fn run(seed: u64, duration: Duration, without: Option<&str>, until: &[Count]) ->
     setup.environment("SYSMASTER_FAULT", "forked:kill");
     setup.environment("SYSMASTER_FAULT_ONCE", storm::AT_A_FORK);
     workload::lay_out(&setup);
-    let machine = setup.boot();
+    let machine = setup.strip().boot();
     workload::wait_up(&machine);
     let before = audit::steady(&machine);
     let tally = Tally::default();

@@ -23,11 +23,13 @@ pub enum Count {
     NotificationsLost,
     /// A descriptor a service had deposited and did not get back.
     DescriptorsLost,
+    /// A version of ours that is good was not installed, or one that is not was not taken back.
+    Versions,
     /// Nobody managed anything for twenty seconds.
     Unmanaged,
 }
 
-const ALL: [(Count, &str); 9] = [
+const ALL: [(Count, &str); 10] = [
     (Count::Disturbed, "services disturbed"),
     (Count::Refused, "connections refused"),
     (Count::Unseen, "exits unseen"),
@@ -36,6 +38,7 @@ const ALL: [(Count, &str); 9] = [
     (Count::JobsLost, "jobs lost"),
     (Count::NotificationsLost, "notifications lost"),
     (Count::DescriptorsLost, "descriptors lost"),
+    (Count::Versions, "versions misjudged"),
     (Count::Unmanaged, "not managed again"),
 ];
 

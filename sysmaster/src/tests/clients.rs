@@ -178,6 +178,97 @@ fn public_places_are_limited_and_control_is_not_concerned() {
 }
 
 #[test]
+fn whoever_holds_the_control_socket_keeps_nobody_out() {
+    let mut world = services();
+    let (mut manager, _init, fake) = booted(&mut world);
+    let waiting = client(&mut manager, &world.socket("control"));
+    send(
+        &waiting,
+        &Request::Jobs {
+            verb: JobVerb::Restart,
+            units: vec!["a.service".into()],
+            mode: JobMode::Replace,
+            wait: true,
+        },
+    );
+    assert!(matches!(next(&mut manager, &waiting), Reply::Queued { .. }));
+    let crowd: Vec<OwnedFd> = (0..300)
+        .map(|_| client(&mut manager, &world.socket("control")))
+        .collect();
+    assert_eq!(manager.server.serials().len(), 128);
+    let late = client(&mut manager, &world.socket("control"));
+    assert!(units(&mut manager, &late).len() >= 3);
+    assert_eq!(fake.obey(&mut manager).1, Verb::Stop);
+    assert_eq!(fake.obey(&mut manager).1, Verb::Start);
+    let end = std::iter::repeat_with(|| next(&mut manager, &waiting));
+    let mut end = end.skip_while(|reply| matches!(reply, Reply::Waiting(_)));
+    assert!(
+        matches!(end.next(), Some(Reply::Ended { .. })),
+        "who waits for something is not dropped"
+    );
+    drop(crowd);
+}
+
+#[test]
+fn only_when_all_wait_for_something_another_is_refused() {
+    let mut world = services();
+    let (mut manager, _init, _fake) = booted(&mut world);
+    let restart = Request::Jobs {
+        verb: JobVerb::Restart,
+        units: vec!["a.service".into()],
+        mode: JobMode::Replace,
+        wait: true,
+    };
+    let crowd: Vec<OwnedFd> = (0..128)
+        .map(|_| {
+            let one = client(&mut manager, &world.socket("control"));
+            send(&one, &restart);
+            assert!(matches!(next(&mut manager, &one), Reply::Queued { .. }));
+            one
+        })
+        .collect();
+    let late = socket::connect(&world.socket("control")).unwrap();
+    assert!(matches!(
+        next(&mut manager, &late),
+        Reply::Error {
+            kind: ErrorKind::Busy,
+            ..
+        }
+    ));
+    drop(crowd);
+}
+
+#[test]
+fn a_trial_is_begun_when_everybody_is_there() {
+    let mut world = services();
+    let (mut manager, _init, fake) = booted(&mut world);
+    let control = client(&mut manager, &world.socket("control"));
+    let index = manager.helpers.find("service").unwrap();
+    manager.helpers.get_mut(index).unwrap().phase = Phase::Awaited;
+    let trial = Request::Upgrade {
+        only: String::new(),
+        seconds: 1,
+    };
+    send(&control, &trial);
+    for _ in 0..5 {
+        manager.wait(Some(clock::now() + 1_000)).unwrap();
+        manager.turn();
+    }
+    let mut buffer = [0; 16];
+    assert!(socket::receive(&control, &mut buffer).unwrap().is_none());
+    manager.helpers.get_mut(index).unwrap().phase = Phase::Synced;
+    // Nothing lies there to be tried, which only who begins finds out.
+    assert!(matches!(
+        next(&mut manager, &control),
+        Reply::Error {
+            kind: ErrorKind::Internal,
+            ..
+        }
+    ));
+    drop(fake);
+}
+
+#[test]
 fn a_stranger_is_no_helper() {
     let mut world = services();
     let (mut manager, _init, fake) = booted(&mut world);

@@ -1,6 +1,7 @@
 //! Helpers that are stopped, hung or late.
 
 use super::*;
+use crate::upgrade::{Stage, UpgradeRecord};
 
 /// A process that stands in for a helper and can be stopped and killed. It is entered as an earlier
 /// manager's child: its end is told by init.
@@ -135,4 +136,25 @@ fn every_phase_with_a_process_has_a_deadline() {
     victim.appoint(&mut manager);
     manager.fail_helper(0, "is tested");
     assert!(owes(&manager), "its end");
+}
+
+#[test]
+fn the_helper_of_before_does_not_wait_for_what_one_on_trial_did() {
+    let mut world = services();
+    let (mut manager, _init, _fake) = booted(&mut world);
+    let index = manager.helpers.find("service").unwrap();
+    for _ in 0..4 {
+        manager.upgrade = UpgradeRecord {
+            stage: Stage::Helpers,
+            only: "service".into(),
+            until: clock::now() + PATIENCE,
+            ..UpgradeRecord::default()
+        };
+        manager.helper_died(index, libc::SIGSEGV);
+        assert_eq!(manager.upgrade.stage, Stage::TakenBack);
+        let helper = manager.helpers.get(index).unwrap();
+        assert_eq!(helper.deaths.faults(), 0);
+    }
+    manager.helper_died(index, libc::SIGSEGV);
+    assert_eq!(manager.helpers.get(index).unwrap().deaths.faults(), 1);
 }

@@ -85,7 +85,7 @@ mod real {
     }
 
     /// If lines `NAME VARIABLE=VALUE` stand behind the end of this executable, executes it again with the
-    /// variables of the name it is called by; each once.
+    /// variables of the name it is called by, in place of what they were.
     pub fn doctored(name: &str) {
         const BEHIND: &[u8] = b"\ndoctored:\n";
         let bytes = std::fs::read("/proc/self/exe").unwrap_or_default();
@@ -99,7 +99,7 @@ mod real {
             .lines()
             .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.split_once('='));
         let missing: Vec<_> = own
-            .filter(|(name, _)| std::env::var_os(name).is_none())
+            .filter(|(name, value)| std::env::var_os(name).is_none_or(|had| had != *value))
             .collect();
         if !missing.is_empty() {
             let mut words = std::env::args_os();
@@ -135,7 +135,7 @@ mod real {
         if often.parse().is_ok_and(|often: u32| passed < often) {
             return None;
         }
-        let once = std::env::var_os("SYSMASTER_FAULT_ONCE");
+        let once = std::env::var_os("SYSMASTER_FAULT_ONCE").filter(|once| !once.is_empty());
         let gone = once.is_some_and(|once| std::fs::remove_file(once).is_err());
         (!gone).then(|| what.to_owned())
     }
