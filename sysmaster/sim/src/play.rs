@@ -192,7 +192,9 @@ fn stop_everything(world: &mut World) {
     world.feed(Input::ShuttingDown);
     let units: Vec<UnitName> = world.loaded.keys().cloned().collect();
     for unit in &units {
-        world.does(unit.as_str()).stop = Does::Works;
+        // At once: its job, or one that waits for it, may have little time.
+        let does = world.does(unit.as_str());
+        (does.stop, does.stop_takes) = (Does::Works, 0);
     }
     for unit in &units {
         let up = !world.active(unit.as_str()).is_down();

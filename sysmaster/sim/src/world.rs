@@ -445,6 +445,9 @@ impl World {
         match self.to_manager.pop_front() {
             None => return false,
             Some(Said::Report(unit, observed)) => {
+                if self.engine.find(&unit).is_none_or(|it| it.load.is_none()) {
+                    self.load_for(&unit);
+                }
                 let unit = self.engine.intern(&unit);
                 self.feed(Input::Report { unit, observed });
             }

@@ -101,7 +101,7 @@ struct Seen {
     stop_refused: bool,
     /// So was a start.
     start_refused: bool,
-    /// Since when it is left alone because others' ends started it too often; that is said once.
+    /// Since when it is left alone because others' ends started or stopped it too often; that is said once.
     left_alone: Option<Micros>,
     /// Starts in the interval of its limit.
     limit: (Micros, u32),
@@ -126,6 +126,8 @@ struct SeenJob {
     running_timeout: Option<Micros>,
     /// Since when its command is given.
     running: Option<Micros>,
+    /// Units whose being up was to be verified, when a flush that left this job alone took that away.
+    unverified: BTreeSet<UnitName>,
 }
 
 /// What one step brought about.
@@ -144,10 +146,14 @@ struct Step {
     changes: usize,
     /// The input cancels a job.
     cancels: bool,
-    /// Some of it came in mode fail, which rather leaves a conflict than stop what runs.
+    /// The request came in mode fail, which rather leaves a conflict than stop what runs.
+    asked_gently: bool,
+    /// So did something of what the engine itself wanted.
     gentle: bool,
-    /// Units that were to be started.
-    started: BTreeSet<UnitName>,
+    /// The transaction of the request; later ones are the engine's own.
+    transaction: Option<u32>,
+    /// Units that were to come up, and by which transaction.
+    started: BTreeMap<UnitName, u32>,
     /// The request, if that was the input.
     asked: Option<(JobVerb, UnitName, JobMode)>,
     /// A unit that was up or on its way and wished to be restarted, and the delay.
@@ -163,6 +169,8 @@ pub struct Watch {
     stale: bool,
     units: BTreeMap<UnitName, Seen>,
     jobs: BTreeMap<u32, SeenJob>,
+    /// Of two units, the first says that it conflicts with the second, and both may be up: see [`effects`].
+    tolerated: BTreeSet<(UnitName, UnitName)>,
     /// Effects seen.
     count: u64,
     portion: u64,
@@ -260,7 +268,7 @@ impl Watch {
         match input {
             Input::Enqueue { unit, mode, .. } => {
                 self.step.asked = self.asked.take();
-                self.step.gentle = *mode == JobMode::Fail;
+                self.step.asked_gently = *mode == JobMode::Fail;
                 if is_alone(*mode) {
                     self.seen(unit).excused = true;
                 }
@@ -291,6 +299,8 @@ impl Watch {
     /// A new manager was restored, and has done nothing yet: the account goes on from there.
     pub fn crashed(&mut self, engine: &Engine, store: &Store) {
         self.asked = None;
+        // That the machine goes down is a promise from when it is recorded.
+        self.shutting_down = engine.is_shutting_down();
         self.step = Step::default();
         self.graph = Graph::default();
         self.stale = true;
@@ -319,6 +329,7 @@ impl Watch {
                 seen.queued = old.queued;
                 (seen.timeout, seen.running_timeout) = (old.timeout, old.running_timeout);
                 seen.running = old.running.filter(|_| record.running);
+                seen.unverified = old.unverified.clone();
                 seen.restarted = true;
             }
             self.jobs.insert(job.id.0, seen);
@@ -347,6 +358,7 @@ impl Watch {
             timeout: None,
             running_timeout: None,
             running: None,
+            unverified: BTreeSet::new(),
         }
     }
 }

@@ -6,7 +6,7 @@ use engine::api::{Observed, UnitId};
 use engine::{JobView, Phase};
 use std::collections::BTreeSet;
 use units::name::UnitName;
-use units::spec::DepKind;
+use units::spec::{DepKind, LoadState};
 use units::state::{ActiveState, JobVerb, Micros};
 use units::wire::helper::Verb;
 
@@ -29,19 +29,7 @@ const PULLED_IN: [DepKind; 4] = [
 impl Watch {
     /// A step is over, and all its effects are carried out.
     pub fn after(&mut self, sight: &Sight<'_>) {
-        if self.step.gentle || self.step.started.iter().any(|unit| self.is_upheld(unit)) {
-            for unit in std::mem::take(&mut self.step.started) {
-                self.excuse(&unit);
-            }
-        }
-        let started = self.step.started.iter();
-        let excused: Vec<UnitName> = started
-            .filter(|unit| self.is_against_itself(unit))
-            .cloned()
-            .collect();
-        for unit in excused {
-            self.excuse(&unit);
-        }
+        self.note_tolerated();
         let mut found = Vec::new();
         self.check_answer(sight, &mut found);
         self.check_pulled_in(sight, &mut found);
@@ -52,27 +40,61 @@ impl Watch {
         self.broken.append(&mut found);
     }
 
-    /// Whether a unit is kept up by another one: that asks in mode fail.
+    /// Whether a unit is kept up by another one: what the engine does for that, it wants in mode fail.
     pub(super) fn is_upheld(&self, unit: &UnitName) -> bool {
         let mut by = self.graph.to(unit, DepKind::Upholds);
         by.any(|other| !self.active(other).is_down())
     }
 
-    /// Of a unit that is started and the one that conflicts with it: whether the stop of the latter
-    /// would go on to something that is wanted up as well. Then it is left out: the stop is for the
-    /// sake of who is not asked for.
+    /// A conflict may stay only where its stop does not matter to what is started, because it is the other unit
+    /// that says so (`ConflictedBy`), and systemd drops it: see `transaction_minimize_impact` and
+    /// `delete_one_unmergeable_job` there. It is told for each such pair when the step is over.
+    fn note_tolerated(&mut self) {
+        let mut pairs = Vec::new();
+        for other in self.step.started.keys() {
+            for unit in self.graph.to(other, DepKind::Conflicts) {
+                if self.is_left_to_conflict(unit, other) {
+                    pairs.push((unit.clone(), other.clone()));
+                }
+            }
+        }
+        self.tolerated.extend(pairs);
+    }
+
+    /// Whether a unit may be up beside another one that it conflicts with.
+    pub(super) fn is_tolerated(&self, unit: &UnitName, other: &UnitName) -> bool {
+        let pair = (unit.clone(), other.clone());
+        self.tolerated.contains(&pair) || self.is_left_to_conflict(unit, other)
+    }
+
+    /// Whether the transaction that starts the other one, in this step, leaves this one alone.
+    fn is_left_to_conflict(&self, unit: &UnitName, other: &UnitName) -> bool {
+        let Some(transaction) = self.step.started.get(other) else {
+            return false;
+        };
+        // Mode fail neither stops what runs nor undoes what is queued.
+        let gentle = match self.step.transaction == Some(*transaction) {
+            true => self.step.asked_gently,
+            false => self.step.gentle,
+        };
+        let stands = match self.job_of(unit) {
+            Some(job) => job.verb != JobVerb::Stop,
+            None => !self.active(unit).is_down(),
+        };
+        gentle && stands || self.is_against_itself(unit)
+    }
+
+    /// Whether the stop of a unit that conflicts with what is started would go on to something that is wanted up as
+    /// well. Then it is left out: it is for the sake of who is not asked for.
     fn is_against_itself(&self, unit: &UnitName) -> bool {
-        let stopped = self.closure(self.graph.to(unit, DepKind::Conflicts), |graph, unit| {
+        let stopped = self.closure([unit].into_iter(), |graph, unit| {
             let along = GO_ALONG.into_iter().flat_map(|kind| graph.to(unit, kind));
             along
                 .chain(graph.of(unit, DepKind::PropagatesStopTo))
                 .collect()
         });
-        if stopped.is_empty() {
-            return false;
-        }
         let asked = self.step.asked.as_ref().map(|(_, unit, _)| unit);
-        let started = self.closure(self.step.started.iter().chain(asked), |graph, unit| {
+        let started = self.closure(self.step.started.keys().chain(asked), |graph, unit| {
             let kinds = PULLED_IN.into_iter();
             kinds.flat_map(|kind| graph.of(unit, kind)).collect()
         });
@@ -137,6 +159,7 @@ impl Watch {
                     for other in self.graph.of(unit, DepKind::PropagatesReloadTo) {
                         let reloads = sight
                             .unit(other)
+                            .filter(|it| it.load == Some(&LoadState::Loaded))
                             .is_some_and(|it| it.active.is_up() && it.can_reload);
                         if reloads && !self.dealt_with(other) && !self.step.cycle {
                             found.push(format!("reload: of {unit}, not of {other}"));
@@ -211,7 +234,7 @@ impl Watch {
         }
     }
 
-    /// Whether a unit was started too often by others' ends within the last ten seconds.
+    /// Whether a unit was started or stopped too often by others' ends within the last ten seconds.
     pub(super) fn is_left_alone(&self, sight: &Sight<'_>, unit: &UnitName) -> bool {
         let since = self.units.get(unit).and_then(|seen| seen.left_alone);
         since.is_some_and(|since| sight.now.saturating_sub(since) < 10_000_000)
