@@ -114,7 +114,7 @@ impl Watch {
                 self.jobs.insert(id, new);
             }
         }
-        // Whoever upholds it may be down when the step is over.
+        // Whoever upholds it may be down when the step is over, or come up only now.
         self.step.gentle |= comes_up(record.verb) && self.is_upheld(&record.unit);
     }
 

@@ -75,7 +75,8 @@ impl Watch {
         // Mode fail neither stops what runs nor undoes what is queued.
         let gentle = match self.step.transaction == Some(*transaction) {
             true => self.step.asked_gently,
-            false => self.step.gentle,
+            // Who upholds it may have come up, or gone, in this very step.
+            false => self.step.gentle || self.step.started.keys().any(|it| self.is_upheld(it)),
         };
         let stands = match self.job_of(unit) {
             Some(job) => job.verb != JobVerb::Stop,
