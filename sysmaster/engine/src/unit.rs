@@ -291,6 +291,7 @@ impl Engine {
         if to == ActiveState::Inactive && from != ActiveState::Failed {
             self.want_all(unit, Rel::OnSuccess);
             let action = self.arena.get(unit).settings().success_action;
+            let action = if mutant!(33) { Action::None } else { action };
             self.act(unit, action, Cause::Succeeded);
         }
         if to.is_down() || to == ActiveState::Active {
@@ -377,7 +378,7 @@ impl Engine {
             self.log(4, Some(unit), String::from(text));
             self.look_at_time(unit, since.saturating_add(OWN_JOBS_INTERVAL));
         }
-        count <= OWN_JOBS
+        count <= OWN_JOBS || mutant!(28)
     }
 
     /// What a unit's end means for the machine. While the machine goes down nothing: what ends then
@@ -385,6 +386,13 @@ impl Engine {
     pub(crate) fn act(&mut self, unit: u32, action: Action, cause: Cause) {
         if action != Action::None && !self.record.shutting_down {
             let unit = UnitId(unit);
+            if mutant!(32) {
+                return self.outbox.push(Effect::Act {
+                    unit,
+                    action,
+                    cause,
+                });
+            }
             self.outbox.first.push(Effect::Act {
                 unit,
                 action,

@@ -254,6 +254,10 @@ fn happen(world: &mut World, event: &Event) {
         Event::Ask(verb, unit, mode) => {
             world.ask(*verb, unit, *mode);
         }
+        Event::Atomic(units) => {
+            let units: Vec<&str> = units.iter().map(String::as_str).collect();
+            world.ask_atomically(&units);
+        }
         Event::Cancel(n) => {
             let mut jobs: Vec<_> = world.engine.jobs().map(|job| job.id).collect();
             jobs.sort_unstable();

@@ -1,7 +1,7 @@
 //! What is looked at when an effect comes out.
 
 use super::{Seen, SeenJob, Sight, Step, Watch};
-use engine::api::{Backing, Effect, JobRecord, Record, UnitId};
+use engine::api::{Backing, Cause, Effect, JobRecord, Record, UnitId};
 use std::collections::BTreeSet;
 use units::name::UnitName;
 use units::spec::DepKind;
@@ -36,6 +36,19 @@ impl Watch {
             self.step.changes += 1;
         }
         match effect {
+            Effect::Record(Record::Atomic(record)) => self.atomic_recorded(record),
+            Effect::Record(Record::Unit(record)) => self.end_recorded(sight, record),
+            Effect::Closed {
+                transaction,
+                failed,
+                stopped,
+            } => self.closed(sight, *transaction, failed.is_some(), stopped),
+            Effect::ForgetAtomic { transaction } => drop(self.atomics.remove(transaction)),
+            Effect::Act {
+                unit,
+                action,
+                cause,
+            } => self.acts(sight, *unit, *action, *cause),
             Effect::Record(Record::Job(record)) => self.job_recorded(sight, record),
             Effect::Command {
                 unit,
@@ -79,6 +92,9 @@ impl Watch {
         let mut new = self.new_job(record);
         match self.jobs.get_mut(&id) {
             Some(job) => {
+                if job.transaction != record.transaction {
+                    self.step.joined.insert(record.unit.clone());
+                }
                 if job.verb != record.verb {
                     (job.verb, job.portion) = (record.verb, portion);
                     job.running = None;
@@ -114,6 +130,10 @@ impl Watch {
                 self.jobs.insert(id, new);
             }
         }
+        if comes_up(record.verb) {
+            self.started_by_others(&record.unit, record.transaction);
+        }
+        self.atomic_job(&record.unit, record.verb, record.transaction);
         // Whoever upholds it may be down when the step is over, or come up only now.
         self.step.gentle |= comes_up(record.verb) && self.is_upheld(&record.unit);
     }
@@ -134,6 +154,10 @@ impl Watch {
         let Some(unit) = unit.and_then(|unit| sight.engine.unit(unit)) else {
             return;
         };
+        if text.contains("started too often (") {
+            let name = unit.name.clone();
+            self.ends(&name, Cause::StartLimit);
+        }
         if text.contains("is deleted to break it") {
             self.excuse(unit.name);
         }
@@ -165,6 +189,9 @@ impl Watch {
         if active.is_down() {
             self.is_gone(&unit);
         }
+        if result == JobResult::Timeout {
+            self.ends(&unit, Cause::JobTimeout);
+        }
         let wrong = result == JobResult::Done
             && match verb {
                 JobVerb::Start => active == ActiveState::Activating,
@@ -188,6 +215,7 @@ impl Watch {
         }
         if result == JobResult::Canceled && !self.step.cancels && verb != JobVerb::Stop {
             self.go_on_unverified(sight, &unit);
+            self.go_on_rolled_back(&unit);
         }
         self.step.ended.insert(unit);
     }
@@ -207,6 +235,17 @@ impl Watch {
             let spec = sight.loaded.get(&job.unit);
             let left_alone = spec.is_some_and(|spec| spec.ignore_on_isolate);
             if left_alone || joined == Some(job.transaction) {
+                job.unverified.insert(unit.clone());
+            }
+        }
+    }
+
+    /// A unit's job gives way to a stop that takes nothing along: an atomic start is rolled back.
+    fn go_on_rolled_back(&mut self, unit: &UnitName) {
+        if self.job_of(unit).is_some_and(|job| job.rolls_back) {
+            let waiting: BTreeSet<_> = self.graph.to(unit, DepKind::Requisite).cloned().collect();
+            let waits = |job: &&mut SeenJob| waiting.contains(&job.unit);
+            for job in self.jobs.values_mut().filter(waits) {
                 job.unverified.insert(unit.clone());
             }
         }
@@ -258,6 +297,7 @@ impl Watch {
         if to.is_down() {
             self.is_gone(&unit);
         }
+        self.ends_by(&unit, from, to);
         if was != from {
             let text = format!("change: {unit} from {from:?} to {to:?}, and it was {was:?}");
             self.fail(text);

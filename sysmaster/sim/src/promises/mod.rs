@@ -9,6 +9,9 @@
 //! * after each step ([`steps`]): what must have been pulled in was, what failed was followed, restarts
 //!   and deadlines stand as they should, every job waits for something, nothing was changed by a
 //!   transaction that was refused, the store holds the jobs and no others;
+//! * of atomic starts ([`atomic`]): they stop nothing, and one that fails stops again what it started, and that alone;
+//! * of what a unit's end means for the machine ([`actions`]): told when it is so, as its file says, and before it is
+//!   recorded;
 //! * when nothing moves ([`rest`]): helpers and engine agree, no conflict is satisfied by both, nothing
 //!   is up whose `BindsTo=` is not, every job has an end to come;
 //! * there, too ([`shadow`]): an engine restored from the store is this engine.
@@ -18,16 +21,17 @@
 //! asked for an exception (`ignore-dependencies`, a job canceled by hand, a dependency added while its
 //! unit was up), the units concerned are *excused* until they are down again.
 //!
-//! Promises of transactions that are undone when they fail belong to [`steps`], beside those of
-//! transactions that are refused.
 
+mod actions;
+mod atomic;
 mod effects;
+
 mod graph;
 mod rest;
 mod shadow;
 mod steps;
 
-use engine::api::{EngineRecord, Input, JobRecord, Record, UnitRecord};
+use engine::api::{Cause, EngineRecord, Input, JobRecord, Record, UnitRecord};
 use engine::{Engine, UnitView};
 use graph::Graph;
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,6 +91,9 @@ fn is_alone(mode: JobMode) -> bool {
     )
 }
 
+/// The number of [`engine::api::JobCause::RollBack`] in records.
+const ROLL_BACK: u8 = 6;
+
 /// A unit, as its effects tell.
 #[derive(Clone, Debug, Default)]
 struct Seen {
@@ -126,6 +133,8 @@ struct SeenJob {
     running_timeout: Option<Micros>,
     /// Since when its command is given.
     running: Option<Micros>,
+    /// It stops a unit because an atomic start is rolled back: nothing is taken along.
+    rolls_back: bool,
     /// Units whose being up was to be verified, when a flush that left this job alone took that away.
     unverified: BTreeSet<UnitName>,
 }
@@ -156,6 +165,16 @@ struct Step {
     started: BTreeMap<UnitName, u32>,
     /// The request, if that was the input.
     asked: Option<(JobVerb, UnitName, JobMode)>,
+    /// What was told of units' ends, and what should have been.
+    acts: Vec<(UnitName, Cause)>,
+    ends: Vec<(UnitName, Cause)>,
+    /// An atomic start is asked for; of these units it must leave alone.
+    untouchable: Option<BTreeSet<UnitName>>,
+    atomically: bool,
+    /// Its transaction.
+    opened: Option<u32>,
+    /// Units whose queued jobs became another transaction's.
+    joined: BTreeSet<UnitName>,
     /// A unit that was up or on its way and wished to be restarted, and the delay.
     wish: Option<(UnitName, Micros)>,
 }
@@ -171,6 +190,8 @@ pub struct Watch {
     jobs: BTreeMap<u32, SeenJob>,
     /// Of two units, the first says that it conflicts with the second, and both may be up: see [`effects`].
     tolerated: BTreeSet<(UnitName, UnitName)>,
+    /// Atomic starts that have not ended.
+    atomics: BTreeMap<u32, atomic::Start>,
     /// Effects seen.
     count: u64,
     portion: u64,
@@ -273,6 +294,7 @@ impl Watch {
                     self.seen(unit).excused = true;
                 }
             }
+            Input::Atomic { .. } => self.asked_atomically(sight),
             Input::ShuttingDown => self.shutting_down = true,
             Input::Cancel { .. } => self.step.cancels = true,
             Input::ResetFailed { unit } => {
@@ -358,6 +380,7 @@ impl Watch {
             timeout: None,
             running_timeout: None,
             running: None,
+            rolls_back: record.cause.0 == ROLL_BACK,
             unverified: BTreeSet::new(),
         }
     }

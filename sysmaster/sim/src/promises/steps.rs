@@ -7,7 +7,7 @@ use engine::{JobView, Phase};
 use std::collections::BTreeSet;
 use units::name::UnitName;
 use units::spec::{DepKind, LoadState};
-use units::state::{ActiveState, JobVerb, Micros};
+use units::state::{ActiveState, JobMode, JobVerb, Micros};
 use units::wire::helper::Verb;
 
 /// Who goes down or is restarted with a unit, by what it says.
@@ -30,9 +30,15 @@ impl Watch {
     /// A step is over, and all its effects are carried out.
     pub fn after(&mut self, sight: &Sight<'_>) {
         self.note_tolerated();
+        if let (Some((_, unit, _)), true) = (self.step.asked.clone(), self.step.accepted) {
+            let transaction = self.step.transaction.unwrap_or_default();
+            self.others_may_need(&[unit], transaction);
+        }
         let mut found = Vec::new();
         self.check_answer(sight, &mut found);
         self.check_pulled_in(sight, &mut found);
+        self.check_mode(&mut found);
+        self.check_actions(sight, &mut found);
         self.check_failures(sight, &mut found);
         self.check_wish(sight, &mut found);
         self.check_jobs(sight, &mut found);
@@ -103,7 +109,7 @@ impl Watch {
     }
 
     /// All units that are reached from these.
-    fn closure<'a>(
+    pub(super) fn closure<'a>(
         &'a self,
         from: impl Iterator<Item = &'a UnitName>,
         next: impl Fn(&'a Graph, &'a UnitName) -> Vec<&'a UnitName>,
@@ -155,6 +161,7 @@ impl Watch {
             }
             match job.verb {
                 JobVerb::Start => self.check_start(sight, unit, found),
+                JobVerb::Stop if job.rolls_back => {}
                 JobVerb::Stop | JobVerb::Restart => self.check_stop(sight, unit, job.verb, found),
                 JobVerb::Reload => {
                     for other in self.graph.of(unit, DepKind::PropagatesReloadTo) {
@@ -168,6 +175,24 @@ impl Watch {
                     }
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// What the mode of the request adds to what is pulled in.
+    fn check_mode(&self, found: &mut Vec<String>) {
+        let Some((_, unit, mode)) = self.step.asked.as_ref().filter(|_| self.step.accepted) else {
+            return;
+        };
+        let kinds: &[DepKind] = match mode {
+            JobMode::Triggering => &[DepKind::Triggers],
+            JobMode::RestartDependencies => &GO_ALONG,
+            _ => return,
+        };
+        for other in kinds.iter().flat_map(|kind| self.graph.to(unit, *kind)) {
+            let up = self.active(other).is_up();
+            if up && other != unit && !self.dealt_with(other) && !self.step.cycle {
+                found.push(format!("mode: {mode:?} of {unit} leaves {other}"));
             }
         }
     }
