@@ -17,9 +17,6 @@ impl Step {
     /// A transaction is to bring this job's unit up.
     fn comes_up(&mut self, record: &JobRecord) {
         let (unit, transaction) = (record.unit.clone(), record.transaction);
-        if self.asked.is_some() {
-            self.transaction.get_or_insert(transaction);
-        }
         self.started.insert(unit, transaction);
     }
 }
@@ -90,6 +87,12 @@ impl Watch {
     fn job_recorded(&mut self, sight: &Sight<'_>, record: &JobRecord) {
         let (portion, id) = (self.portion, record.id.0);
         let mut new = self.new_job(record);
+        let known = self.jobs.get(&id);
+        if self.step.asked.is_some()
+            && known.is_none_or(|job| job.transaction != record.transaction)
+        {
+            self.step.transaction.get_or_insert(record.transaction);
+        }
         match self.jobs.get_mut(&id) {
             Some(job) => {
                 if job.transaction != record.transaction {
