@@ -18,7 +18,7 @@
 //! stop is a transaction of its own that pulls nothing in, and the order between units, turned
 //! round for stops, puts what needs others before what it needs. What a client asks for in the
 //! meantime, or needs for what it asks for, belongs to that client and is left as it is; a second
-//! atomic start takes it over. A start that would have to stop something is refused, because the
+//! atomic start shares it: it stays until neither goes on, and for good if one of them succeeds. A start that would have to stop something is refused, because the
 //! stop could not be taken back.
 //!
 //! A unit whose start is skipped by a condition is not up, so its atomic start is rolled back; one
@@ -110,18 +110,45 @@ impl Engine {
     }
 
     /// What another transaction of a client includes is not an atomic start's to stop any more.
-    pub(crate) fn disown(&mut self, tx: &Transaction) -> Vec<u32> {
-        let mut taken = Vec::new();
+    pub(crate) fn disown(&mut self, tx: &Transaction) {
         for atomic in self.atomics.iter_mut().filter(|one| one.failed.is_none()) {
             let before = atomic.started.len();
             for unit in tx.brought_up() {
-                if let Some(at) = atomic.started.iter().position(|known| *known == unit) {
-                    taken.push(atomic.started.remove(at));
-                }
+                atomic.started.retain(|known| *known != unit);
             }
             atomic.dirty |= atomic.started.len() != before;
         }
-        taken
+    }
+
+    /// What another atomic start includes of these is its as well.
+    pub(crate) fn shared(&self, tx: &Transaction) -> Vec<u32> {
+        let up = tx.brought_up();
+        up.filter(|unit| self.is_atomics(*unit)).collect()
+    }
+
+    /// Whether an atomic start that goes on brings this unit up.
+    fn is_atomics(&self, unit: u32) -> bool {
+        let mut going_on = self.atomics.iter().filter(|one| one.failed.is_none());
+        going_on.any(|one| one.started.contains(&unit))
+    }
+
+    /// After a recovery: an anchor whose job was dropped with what was cut off, or canceled, will not come up by it.
+    pub(crate) fn take_up_atomics(&mut self) {
+        for at in 0..self.atomics.len() {
+            let Some(atomic) = self.atomics.get(at).filter(|one| one.failed.is_none()) else {
+                continue;
+            };
+            let lost = |(unit, done): &&(u32, bool)| !*done && self.arena.job(*unit).is_none();
+            let lost = atomic.anchors.iter().find(lost).map(|(unit, _)| *unit);
+            if let Some(unit) = lost {
+                self.fail_atomic(
+                    at,
+                    unit,
+                    JobResult::Canceled,
+                    "a later transaction canceled it",
+                );
+            }
+        }
     }
 
     /// Whether bringing this unit up is new: it is down, and nobody is about to start it.
@@ -174,7 +201,11 @@ impl Engine {
             .get_mut(at)
             .map(|one| core::mem::take(&mut one.started));
         let mut stopped = Vec::new();
-        for unit in started.unwrap_or_default() {
+        // (`failed` is set: it is none of those that go on.)
+        let own = |unit: &u32| !self.is_atomics(*unit);
+        let started = started.unwrap_or_default().into_iter().filter(own);
+        let started: Vec<u32> = started.collect();
+        for unit in started {
             let unit = self.arena.resolve(unit);
             let it = self.arena.get(unit);
             if !it.at_rest() {
@@ -215,7 +246,8 @@ impl Engine {
             };
             let lost = atomic.anchors.iter().find(lost).map(|(unit, _)| *unit);
             if let (Some(unit), None) = (lost, &atomic.failed) {
-                self.fail_atomic(at, unit, "it came up, and ended before the others were up");
+                let why = "it came up, and ended before the others were up";
+                self.fail_atomic(at, unit, JobResult::Failed, why);
                 return true;
             }
             if over {
@@ -227,9 +259,9 @@ impl Engine {
         false
     }
 
-    fn fail_atomic(&mut self, at: usize, unit: u32, why: &str) {
+    fn fail_atomic(&mut self, at: usize, unit: u32, result: JobResult, why: &str) {
         if let Some(atomic) = self.atomics.get_mut(at) {
-            atomic.failed = Some((unit, JobResult::Failed, String::from(why)));
+            atomic.failed = Some((unit, result, String::from(why)));
             atomic.dirty = true;
             self.undo.push_back(atomic.transaction);
         }
@@ -240,6 +272,13 @@ impl Engine {
         let transaction = atomic.transaction;
         let failed = atomic.failed;
         let rolled_back = failed.is_some();
+        if !rolled_back {
+            for other in self.atomics.iter_mut().filter(|one| one.failed.is_none()) {
+                let before = other.started.len();
+                other.started.retain(|unit| !atomic.started.contains(unit));
+                other.dirty |= other.started.len() != before;
+            }
+        }
         self.outbox.push(Effect::Closed {
             transaction,
             failed: failed.map(|(unit, result, why)| (UnitId(unit), result, why)),

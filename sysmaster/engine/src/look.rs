@@ -6,7 +6,8 @@
 //! not stay so while one that is up upholds it; and a unit that is down and that nobody refers to
 //! does not stay at all (`CollectMode=`). So after each change, and when a job has ended, the unit is
 //! looked at, and with it those for which it may have made the difference. A unit with a job is on
-//! its way, and is looked at when it has arrived.
+//! its way, and is looked at when it has arrived. A stop that fails leaves the unit as it was, to be
+//! looked at again: only so many are tried in ten seconds ([`Engine::may_follow_again`]).
 
 use crate::api::{Effect, JobCause, UnitId};
 use crate::mutants::mutant;
@@ -62,7 +63,9 @@ impl Engine {
             other.active.is_down() && !other.has_job()
         };
         let culprit = self.arena.ends(unit, Rel::BindsTo).find(gone);
-        if let Some(culprit) = culprit {
+        if let Some(culprit) = culprit
+            && self.may_follow_again(unit)
+        {
             let parts = ["stopped, because it is bound to ", self.arena.name(culprit)];
             let text = [&parts.concat(), ", which is not active"].concat();
             self.log(5, Some(unit), text);
@@ -85,7 +88,7 @@ impl Engine {
                 let other = self.arena.get(other);
                 !other.at_rest() || other.has_job()
             });
-        if !needed {
+        if !needed && self.may_follow_again(unit) {
             let text = "stopped, because nothing needs it any more";
             self.log(6, Some(unit), String::from(text));
             self.ask(unit, JobVerb::Stop, JobMode::Fail, JobCause::Unneeded);

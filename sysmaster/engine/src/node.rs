@@ -122,7 +122,7 @@ pub(crate) struct Unit {
     pub restarts: u32,
     pub limit: (Micros, u32),
     /// Starts the engine wanted by itself: since when, how many. Not recorded.
-    pub own_starts: (Micros, u32),
+    pub own_jobs: (Micros, u32),
     /// For people; none before its first change or job.
     pub history: Option<Box<History>>,
 }
@@ -158,7 +158,7 @@ impl Unit {
             restart_at: None,
             restarts: 0,
             limit: (0, 0),
-            own_starts: (0, 0),
+            own_jobs: (0, 0),
             history: None,
         }
     }

@@ -200,6 +200,7 @@ impl Engine {
             }
         }
         self.recount();
+        self.take_up_atomics();
         for &unit in &units {
             let phase = self.arena.job(unit).map(|job| job.phase);
             if phase == Some(Phase::Running) {

@@ -487,7 +487,9 @@ impl Engine {
             .concat();
             self.end_job(unit, JobResult::Timeout, text, true);
             let action = self.arena.get(unit).settings().job_timeout_action;
-            self.act(unit, action, Cause::JobTimeout);
+            if !mutant!(36) {
+                self.act(unit, action, Cause::JobTimeout);
+            }
         }
     }
 

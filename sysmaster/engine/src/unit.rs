@@ -41,11 +41,11 @@ pub(crate) enum Doom {
     NotUp,
 }
 
-/// How often other units' failure or success may start a unit within [`OWN_STARTS_INTERVAL`].
-/// systemd's bounds for what it starts and stops by itself.
-const OWN_STARTS: u32 = 16;
+/// How often a unit may be started because of others, and be stopped because of what it looks like beside them, within
+/// [`OWN_JOBS_INTERVAL`]. systemd's bounds for what it starts and stops by itself.
+const OWN_JOBS: u32 = 16;
 /// Microseconds.
-const OWN_STARTS_INTERVAL: u64 = 10_000_000;
+const OWN_JOBS_INTERVAL: u64 = 10_000_000;
 
 /// The outcome of a command, where a report brought one.
 type Hint = Option<(Verb, Outcome)>;
@@ -291,6 +291,7 @@ impl Engine {
         if to == ActiveState::Inactive && from != ActiveState::Failed {
             self.want_all(unit, Rel::OnSuccess);
             let action = self.arena.get(unit).settings().success_action;
+            let action = if mutant!(33) { Action::None } else { action };
             self.act(unit, action, Cause::Succeeded);
         }
         if to.is_down() || to == ActiveState::Active {
@@ -348,7 +349,7 @@ impl Engine {
     /// Wants a job that nobody asked for. Starts are counted: `OnFailure=` may lead back to where
     /// it came from, through units that fail or end at once, and would never come to an end.
     pub(crate) fn ask(&mut self, unit: u32, verb: JobVerb, mode: JobMode, cause: JobCause) {
-        if verb == JobVerb::Start && !self.may_start_again(unit) {
+        if verb == JobVerb::Start && !self.may_follow_again(unit) {
             return;
         }
         let manual = false;
@@ -361,22 +362,23 @@ impl Engine {
         });
     }
 
-    /// Counts a start that nobody asked for. If it was one too many, the unit is looked at again
-    /// when its time is over.
-    fn may_start_again(&mut self, unit: u32) -> bool {
+    /// Counts a start that nobody asked for, or a stop that may have been tried before. If it was one too many, the
+    /// unit is looked at again when its time is over.
+    pub(crate) fn may_follow_again(&mut self, unit: u32) -> bool {
         let now = self.now;
         let it = self.arena.at(unit);
-        if now.saturating_sub(it.own_starts.0) >= OWN_STARTS_INTERVAL {
-            it.own_starts = (now, 0);
+        if now.saturating_sub(it.own_jobs.0) >= OWN_JOBS_INTERVAL {
+            it.own_jobs = (now, 0);
         }
-        it.own_starts.1 = it.own_starts.1.saturating_add(1);
-        let (since, count) = it.own_starts;
-        if count == OWN_STARTS + 1 {
-            let text = "other units started it too often: left alone for ten seconds";
+        it.own_jobs.1 = it.own_jobs.1.saturating_add(1);
+        let (since, count) = it.own_jobs;
+        if count == OWN_JOBS + 1 {
+            let text =
+                "started or stopped because of other units too often: left alone for ten seconds";
             self.log(4, Some(unit), String::from(text));
-            self.look_at_time(unit, since.saturating_add(OWN_STARTS_INTERVAL));
+            self.look_at_time(unit, since.saturating_add(OWN_JOBS_INTERVAL));
         }
-        count <= OWN_STARTS
+        count <= OWN_JOBS || mutant!(28)
     }
 
     /// What a unit's end means for the machine. While the machine goes down nothing: what ends then
@@ -384,6 +386,13 @@ impl Engine {
     pub(crate) fn act(&mut self, unit: u32, action: Action, cause: Cause) {
         if action != Action::None && !self.record.shutting_down {
             let unit = UnitId(unit);
+            if mutant!(32) {
+                return self.outbox.push(Effect::Act {
+                    unit,
+                    action,
+                    cause,
+                });
+            }
             self.outbox.first.push(Effect::Act {
                 unit,
                 action,

@@ -13,6 +13,7 @@
 //! dep u00.service After u01.service
 //! set u00.service start fails 20ms  how its start ends, and when
 //! ask start u00.service replace     a client's request
+//! atomic u00.service u01.service    a client's request for all of them or none
 //! work 3 77                         three messages or deadlines, chosen by this number
 //! crash 12 2                        the manager dies before its twelfth effect from here; two
 //!                                   pieces of work are done until the next one is there
@@ -40,6 +41,8 @@ pub enum Fact {
 pub enum Event {
     /// A client asks for a job.
     Ask(JobVerb, String, JobMode),
+    /// A client asks for an atomic start of these units.
+    Atomic(Vec<String>),
     /// A client cancels a queued job: the one of this number, counted round.
     Cancel(usize),
     /// `reset-failed`.
@@ -108,7 +111,7 @@ const VERBS: [JobVerb; 8] = [
     JobVerb::TryReload,
 ];
 
-const MODES: [(JobMode, &str); 7] = [
+const MODES: [(JobMode, &str); 9] = [
     (JobMode::Fail, "fail"),
     (JobMode::Replace, "replace"),
     (JobMode::ReplaceIrreversibly, "replace-irreversibly"),
@@ -116,6 +119,8 @@ const MODES: [(JobMode, &str); 7] = [
     (JobMode::Flush, "flush"),
     (JobMode::IgnoreDependencies, "ignore-dependencies"),
     (JobMode::IgnoreRequirements, "ignore-requirements"),
+    (JobMode::Triggering, "triggering"),
+    (JobMode::RestartDependencies, "restart-dependencies"),
 ];
 
 /// The mode of this name.
@@ -187,6 +192,7 @@ impl fmt::Display for Event {
             Self::Ask(verb, unit, mode) => {
                 write!(f, "ask {} {unit} {}", verb.as_str(), mode_name(*mode))
             }
+            Self::Atomic(units) => write!(f, "atomic {}", units.join(" ")),
             Self::Cancel(n) => write!(f, "cancel {n}"),
             Self::Reset(unit) => write!(f, "reset {unit}"),
             Self::Reload => write!(f, "reload"),
@@ -235,6 +241,7 @@ impl FromStr for Line {
                         .find(|v| Some(&v.as_str()) == words.get(1))?;
                     Event::Ask(verb, text(2)?, mode(words.get(3)?)?)
                 }
+                "atomic" => Event::Atomic((1..words.len()).filter_map(text).collect()),
                 "cancel" => Event::Cancel(number(1)? as usize),
                 "reset" => Event::Reset(text(1)?),
                 "reload" => Event::Reload,
@@ -307,6 +314,7 @@ impl Line {
                 | Event::Finish(unit)
                 | Event::Repeat(unit)
                 | Event::Shutdown(unit) => vec![unit],
+                Event::Atomic(units) => units.iter().map(String::as_str).collect(),
                 _ => Vec::new(),
             },
         }

@@ -174,7 +174,7 @@ impl Maker {
 
     fn setting(&mut self, unit: &str) {
         let span = time(self.span());
-        let (key, value) = match self.rng.below(26) {
+        let (key, value) = match self.rng.below(28) {
             0..=1 => ("start", "fails".into()),
             2 => ("start", format!("fails {span}")),
             3..=5 => ("start", format!("works {span}")),
@@ -214,6 +214,16 @@ impl Maker {
                 ("on-failure-mode", self.rng.pick(&modes).into())
             }
             23 => ("unneeded", "yes".into()),
+            26..=27 => {
+                let keys = [
+                    "failure-action",
+                    "success-action",
+                    "limit-action",
+                    "timeout-action",
+                ];
+                let actions = ["reboot", "poweroff", "halt", "none"];
+                (self.rng.pick(&keys), self.rng.pick(&actions).into())
+            }
             24 => {
                 let keys = ["refuse-start", "refuse-stop", "no-reload", "masked"];
                 (self.rng.pick(&keys), self.rng.pick(&["yes", "no"]).into())
@@ -237,7 +247,7 @@ impl Maker {
     fn something(&mut self) {
         let unit = self.any();
         let event = match self.rng.below(100) {
-            0..=32 => Event::Ask(self.verb(), unit, self.mode()),
+            0..=32 => self.ask(unit),
             33..=60 => Event::Work(1 + self.rng.below(8), self.rng.draw() >> 40),
             61..=66 => Event::Settle,
             67..=74 => Event::Wait(self.span()),
@@ -271,6 +281,16 @@ impl Maker {
             _ => Event::Finish(unit),
         };
         self.event(event);
+    }
+
+    fn ask(&mut self, unit: String) -> Event {
+        let (verb, mode) = (self.verb(), self.mode());
+        // Two modes are for one verb each.
+        match (verb, self.rng.below(8)) {
+            (JobVerb::Stop, 0) => Event::Ask(verb, unit, JobMode::Triggering),
+            (JobVerb::Start, 0) => Event::Ask(verb, unit, JobMode::RestartDependencies),
+            _ => Event::Ask(verb, unit, mode),
+        }
     }
 
     fn verb(&mut self) -> JobVerb {

@@ -7,7 +7,7 @@ use engine::mutants::switch;
 const WITHIN: u64 = 400;
 
 /// What each fault is. The numbers are those of `mutant!` in the engine.
-const MUTANTS: [(u32, &str); 27] = [
+const MUTANTS: [(u32, &str); 33] = [
     (1, "BindsTo= pulls nothing in"),
     (2, "Conflicts= stops nothing"),
     (3, "of two units that stop, the former goes first"),
@@ -35,6 +35,20 @@ const MUTANTS: [(u32, &str); 27] = [
     (25, "OnFailure= is not followed"),
     (26, "a reload is not propagated"),
     (27, "the order is not counted again after a reload"),
+    (28, "a stop that fails is tried again without end"),
+    (32, "what a unit's end means is told after it is recorded"),
+    (33, "SuccessAction= is not followed"),
+    (34, "mode triggering leaves the triggers"),
+    (35, "mode restart-dependencies restarts nothing"),
+    (36, "JobTimeoutAction= is not followed"),
+    (
+        37,
+        "an atomic start that fails stops what another one that succeeded had started",
+    ),
+    (
+        38,
+        "an atomic start whose job is gone after a recovery goes on for ever",
+    ),
 ];
 
 /// Tries each. Whether all were found.

@@ -192,7 +192,9 @@ fn stop_everything(world: &mut World) {
     world.feed(Input::ShuttingDown);
     let units: Vec<UnitName> = world.loaded.keys().cloned().collect();
     for unit in &units {
-        world.does(unit.as_str()).stop = Does::Works;
+        // At once: its job, or one that waits for it, may have little time.
+        let does = world.does(unit.as_str());
+        (does.stop, does.stop_takes) = (Does::Works, 0);
     }
     for unit in &units {
         let up = !world.active(unit.as_str()).is_down();
@@ -251,6 +253,10 @@ fn happen(world: &mut World, event: &Event) {
     match event {
         Event::Ask(verb, unit, mode) => {
             world.ask(*verb, unit, *mode);
+        }
+        Event::Atomic(units) => {
+            let units: Vec<&str> = units.iter().map(String::as_str).collect();
+            world.ask_atomically(&units);
         }
         Event::Cancel(n) => {
             let mut jobs: Vec<_> = world.engine.jobs().map(|job| job.id).collect();

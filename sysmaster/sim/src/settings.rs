@@ -9,13 +9,14 @@
 //! | `limit` | starts in an interval: number and time |
 //! | `job-timeout`, `job-running-timeout` | time, `never` |
 //! | `on-failure-mode` | a job mode |
+//! | `failure-action`, `success-action`, `limit-action`, `timeout-action` | what they mean for the machine |
 //! | `allow-isolate`, `ignore-on-isolate`, `unneeded`, `refuse-start`, `refuse-stop`, `masked` | `yes`, `no` |
 //! | `no-reload`, `once`, `forks` | `yes`, `no` (of its behaviour) |
 
 use crate::case::{mode, parse_time};
 use crate::helper::{Behaviour, Does, RestartOn};
 use engine::api::Verdict;
-use units::spec::{Condition, ConditionKind, LoadState, UnitSpec};
+use units::spec::{Action, Condition, ConditionKind, LoadState, UnitSpec};
 use units::state::ActiveState;
 
 /// Makes a setting. `None`: there is no such setting, or it has no such value.
@@ -51,6 +52,10 @@ pub fn set(spec: &mut UnitSpec, does: &mut Behaviour, key: &str, value: &str) ->
         "job-timeout" => spec.job_timeout = span(0),
         "job-running-timeout" => spec.job_running_timeout = span(0),
         "on-failure-mode" => spec.on_failure_mode = mode(first)?,
+        "failure-action" => spec.failure_action = action(first)?,
+        "success-action" => spec.success_action = action(first)?,
+        "limit-action" => spec.start_limit.action = action(first)?,
+        "timeout-action" => spec.job_timeout_action = action(first)?,
         "allow-isolate" => spec.allow_isolate = yes,
         "ignore-on-isolate" => spec.ignore_on_isolate = yes,
         "unneeded" => spec.stop_when_unneeded = yes,
@@ -64,6 +69,11 @@ pub fn set(spec: &mut UnitSpec, does: &mut Behaviour, key: &str, value: &str) ->
         _ => return None,
     }
     Some(())
+}
+
+fn action(word: &str) -> Option<Action> {
+    let known = [Action::None, Action::Reboot, Action::Poweroff, Action::Halt];
+    known.into_iter().find(|action| action.as_str() == word)
 }
 
 fn how(word: &str) -> Option<Does> {

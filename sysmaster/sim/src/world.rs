@@ -230,6 +230,30 @@ impl World {
         false
     }
 
+    /// A client's request for an atomic start. False if it was refused. As [`World::ask`].
+    pub fn ask_atomically(&mut self, units: &[&str]) -> bool {
+        let units: Vec<UnitName> = units.iter().map(|unit| name(unit)).collect();
+        self.ticket += 1;
+        self.answered = None;
+        for _ in 0..3 {
+            let crashes = self.crashes;
+            units.iter().for_each(|unit| self.load_for(unit));
+            self.feed(Input::Tick);
+            if self.crashes == crashes {
+                self.feed(Input::Atomic {
+                    ticket: Ticket(self.ticket),
+                    units: units.clone(),
+                    mode: JobMode::Replace,
+                });
+            }
+            if let Some(answer) = self.answered.take() {
+                return answer;
+            }
+        }
+        self.broken.push("answer: none for an atomic start".into());
+        false
+    }
+
     /// An atomic start, until it has ended, by a client that asks again if the manager dies. False if refused.
     pub fn atomic(&mut self, units: &[&str]) -> bool {
         let units: Vec<UnitName> = units.iter().map(|unit| name(unit)).collect();
@@ -445,6 +469,9 @@ impl World {
         match self.to_manager.pop_front() {
             None => return false,
             Some(Said::Report(unit, observed)) => {
+                if self.engine.find(&unit).is_none_or(|it| it.load.is_none()) {
+                    self.load_for(&unit);
+                }
                 let unit = self.engine.intern(&unit);
                 self.feed(Input::Report { unit, observed });
             }

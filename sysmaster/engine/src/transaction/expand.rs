@@ -42,7 +42,7 @@ fn by(rel: Rel, matters: bool) -> Pull {
 impl Engine {
     /// Adds everything the anchor's job needs or causes.
     pub(super) fn expand_all(&mut self, tx: &mut Transaction, mode: JobMode) {
-        if mode == JobMode::RestartDependencies {
+        if mode == JobMode::RestartDependencies && !mutant!(35) {
             for at in 0..tx.anchors {
                 let unit = tx.job(at).map_or(NONE, |job| job.unit);
                 self.spread_restart(tx, at, unit);
@@ -57,7 +57,7 @@ impl Engine {
         let mut done = self.expand_from(tx, 0);
         match mode {
             JobMode::Isolate => self.isolate(tx),
-            JobMode::Triggering => self.stop_triggers(tx),
+            JobMode::Triggering if !mutant!(34) => self.stop_triggers(tx),
             _ => {}
         }
         done = self.expand_from(tx, done);

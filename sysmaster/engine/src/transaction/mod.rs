@@ -307,7 +307,9 @@ impl Engine {
                 .iter()
                 .filter(|job| !job.gone && job.verb == JobVerb::Start);
             started.extend(jobs.map(|job| job.unit).filter(fresh));
-            started.extend(self.disown(&tx));
+            started.extend(self.shared(&tx));
+            started.sort_unstable();
+            started.dedup();
             if !self.nothing_to_do(&tx) {
                 self.commit(&mut tx, &request);
             }

@@ -1,11 +1,25 @@
 //! What is looked at when an effect comes out.
 
-use super::{Seen, SeenJob, Sight, Watch};
-use engine::api::{Backing, Effect, JobRecord, Record, UnitId};
+use super::{Seen, SeenJob, Sight, Step, Watch};
+use engine::api::{Backing, Cause, Effect, JobRecord, Record, UnitId};
+use std::collections::BTreeSet;
 use units::name::UnitName;
 use units::spec::DepKind;
 use units::state::{ActiveState, Invocation, JobMode, JobResult, JobVerb};
 use units::wire::helper::Verb;
+
+/// Whether a job brings its unit up, or finds it so.
+fn comes_up(verb: JobVerb) -> bool {
+    !matches!(verb, JobVerb::Stop | JobVerb::Reload)
+}
+
+impl Step {
+    /// A transaction is to bring this job's unit up.
+    fn comes_up(&mut self, record: &JobRecord) {
+        let (unit, transaction) = (record.unit.clone(), record.transaction);
+        self.started.insert(unit, transaction);
+    }
+}
 
 impl Watch {
     /// An effect is about to be carried out.
@@ -19,6 +33,19 @@ impl Watch {
             self.step.changes += 1;
         }
         match effect {
+            Effect::Record(Record::Atomic(record)) => self.atomic_recorded(record),
+            Effect::Record(Record::Unit(record)) => self.end_recorded(sight, record),
+            Effect::Closed {
+                transaction,
+                failed,
+                stopped,
+            } => self.closed(sight, *transaction, failed.is_some(), stopped),
+            Effect::ForgetAtomic { transaction } => drop(self.atomics.remove(transaction)),
+            Effect::Act {
+                unit,
+                action,
+                cause,
+            } => self.acts(sight, *unit, *action, *cause),
             Effect::Record(Record::Job(record)) => self.job_recorded(sight, record),
             Effect::Command {
                 unit,
@@ -60,14 +87,23 @@ impl Watch {
     fn job_recorded(&mut self, sight: &Sight<'_>, record: &JobRecord) {
         let (portion, id) = (self.portion, record.id.0);
         let mut new = self.new_job(record);
+        let known = self.jobs.get(&id);
+        if self.step.asked.is_some()
+            && known.is_none_or(|job| job.transaction != record.transaction)
+        {
+            self.step.transaction.get_or_insert(record.transaction);
+        }
         match self.jobs.get_mut(&id) {
             Some(job) => {
+                if job.transaction != record.transaction {
+                    self.step.joined.insert(record.unit.clone());
+                }
                 if job.verb != record.verb {
                     (job.verb, job.portion) = (record.verb, portion);
                     job.running = None;
                 }
-                if job.transaction != record.transaction && record.verb != JobVerb::Stop {
-                    self.step.started.insert(record.unit.clone());
+                if job.transaction != record.transaction && comes_up(record.verb) {
+                    self.step.comes_up(record);
                 }
                 job.transaction = record.transaction;
                 job.restarted |= record.verb == JobVerb::Restart;
@@ -91,12 +127,18 @@ impl Watch {
                     self.fail(text);
                 }
                 self.step.queued.push(id);
-                if record.verb == JobVerb::Start {
-                    self.step.started.insert(new.unit.clone());
+                if comes_up(record.verb) {
+                    self.step.comes_up(record);
                 }
                 self.jobs.insert(id, new);
             }
         }
+        if comes_up(record.verb) {
+            self.started_by_others(&record.unit, record.transaction);
+        }
+        self.atomic_job(&record.unit, record.verb, record.transaction);
+        // Whoever upholds it may be down when the step is over, or come up only now.
+        self.step.gentle |= comes_up(record.verb) && self.is_upheld(&record.unit);
     }
 
     /// A client will be told that its job is queued: it must outlive the manager.
@@ -115,6 +157,10 @@ impl Watch {
         let Some(unit) = unit.and_then(|unit| sight.engine.unit(unit)) else {
             return;
         };
+        if text.contains("started too often (") {
+            let name = unit.name.clone();
+            self.ends(&name, Cause::StartLimit);
+        }
         if text.contains("is deleted to break it") {
             self.excuse(unit.name);
         }
@@ -143,6 +189,12 @@ impl Watch {
             return;
         };
         let active = self.active(&unit);
+        if active.is_down() {
+            self.is_gone(&unit);
+        }
+        if result == JobResult::Timeout {
+            self.ends(&unit, Cause::JobTimeout);
+        }
         let wrong = result == JobResult::Done
             && match verb {
                 JobVerb::Start => active == ActiveState::Activating,
@@ -164,18 +216,50 @@ impl Watch {
         if result != JobResult::Canceled || self.step.cancels {
             self.seen(&unit).ended = Some((count, verb, result));
         }
-        let asked = self.step.asked.as_ref();
-        let flushed =
-            asked.is_some_and(|(_, _, mode)| matches!(mode, JobMode::Flush | JobMode::Isolate));
-        // A verification is merged into the start of its unit, if there is one.
-        let verifies = verb == JobVerb::VerifyActive || flushed && verb == JobVerb::Start;
-        if result == JobResult::Canceled && !self.step.cancels && verifies {
-            // Who waited for it was left alone by what flushed it (IgnoreOnIsolate=), and goes on without, as in
-            // systemd, whose flush takes nothing along.
-            let waiting: Vec<_> = self.graph.to(&unit, DepKind::Requisite).cloned().collect();
-            waiting.iter().for_each(|unit| self.excuse(unit));
+        if result == JobResult::Canceled && !self.step.cancels && verb != JobVerb::Stop {
+            self.go_on_unverified(sight, &unit);
+            self.go_on_rolled_back(&unit);
         }
         self.step.ended.insert(unit);
+    }
+
+    /// A unit's job, which may have verified as well that it is up, was flushed. Jobs that the flush left alone
+    /// (`IgnoreOnIsolate=`, or a start that a reload joined) go on without that, as in systemd, whose flush takes
+    /// nothing along.
+    fn go_on_unverified(&mut self, sight: &Sight<'_>, unit: &UnitName) {
+        let Some((verb, _, JobMode::Flush | JobMode::Isolate)) = self.step.asked else {
+            return;
+        };
+        let starts = matches!(verb, JobVerb::Start | JobVerb::Restart);
+        let joined = self.step.transaction.filter(|_| !starts);
+        let waiting: BTreeSet<_> = self.graph.to(unit, DepKind::Requisite).cloned().collect();
+        let waits = |job: &&mut SeenJob| waiting.contains(&job.unit);
+        for job in self.jobs.values_mut().filter(waits) {
+            let spec = sight.loaded.get(&job.unit);
+            let left_alone = spec.is_some_and(|spec| spec.ignore_on_isolate);
+            if left_alone || joined == Some(job.transaction) {
+                job.unverified.insert(unit.clone());
+            }
+        }
+    }
+
+    /// A unit's job gives way to a stop that takes nothing along: an atomic start is rolled back.
+    fn go_on_rolled_back(&mut self, unit: &UnitName) {
+        if self.job_of(unit).is_some_and(|job| job.rolls_back) {
+            let waiting: BTreeSet<_> = self.graph.to(unit, DepKind::Requisite).cloned().collect();
+            let waits = |job: &&mut SeenJob| waiting.contains(&job.unit);
+            for job in self.jobs.values_mut().filter(waits) {
+                job.unverified.insert(unit.clone());
+            }
+        }
+    }
+
+    /// A unit is down. If nothing is to bring it up again, who conflicts with it is to mind that anew.
+    fn is_gone(&mut self, unit: &UnitName) {
+        if self.job_of(unit).is_none_or(|job| !comes_up(job.verb)) {
+            self.tolerated
+                .retain(|(one, other)| one != unit && other != unit);
+        }
     }
 
     fn changed(&mut self, sight: &Sight<'_>, unit: UnitId, from: ActiveState, to: ActiveState) {
@@ -191,8 +275,9 @@ impl Watch {
             }
         }
         let on_failure = sight.loaded.get(&unit).map(|spec| spec.on_failure_mode);
-        let comes_up = |job: &SeenJob| job.verb != JobVerb::Stop;
-        let comes_back = self.job_of(&unit).is_some_and(comes_up);
+        let comes_back = self
+            .job_of(&unit)
+            .is_some_and(|job| job.verb != JobVerb::Stop);
         let (count, by_itself) = (self.count, self.job_of(&unit).is_none());
         let seen = self.seen(&unit);
         let was = std::mem::replace(&mut seen.active, to);
@@ -212,6 +297,10 @@ impl Watch {
         self.step.gentle |= from.is_down() && by_itself
             || to == ActiveState::Inactive && self.graph.of(&unit, DepKind::OnSuccess).count() > 0
             || to == ActiveState::Failed && on_failure == Some(JobMode::Fail);
+        if to.is_down() {
+            self.is_gone(&unit);
+        }
+        self.ends_by(&unit, from, to);
         if was != from {
             let text = format!("change: {unit} from {from:?} to {to:?}, and it was {was:?}");
             self.fail(text);
@@ -301,7 +390,8 @@ impl Watch {
         for other in self.graph.of(unit, DepKind::Requisite).filter(after) {
             let it = seen(other);
             let unordered = self.job_of(other).is_some_and(|job| job.ignore_order);
-            if !it.active.is_up() && it.was_up < job.queued && !unordered && !job.restarted {
+            let excused = unordered || job.restarted || job.unverified.contains(other);
+            if !it.active.is_up() && it.was_up < job.queued && !excused {
                 found.push(format!("requisite: {unit} started, {other} was not up"));
             }
         }
@@ -322,7 +412,7 @@ impl Watch {
                 .is_some_and(|job| matches!(job.verb, JobVerb::Stop | JobVerb::Restart));
             let up = !seen(other).active.is_down();
             let gone = seen(other).active == ActiveState::Deactivating;
-            let excused = seen(other).excused || self.is_upheld(other);
+            let excused = seen(other).excused || self.is_tolerated(unit, other);
             if up && !gone && !stops && !excused {
                 found.push(format!("conflict: {unit} started while {other} is up"));
             }

@@ -9,6 +9,9 @@
 //! * after each step ([`steps`]): what must have been pulled in was, what failed was followed, restarts
 //!   and deadlines stand as they should, every job waits for something, nothing was changed by a
 //!   transaction that was refused, the store holds the jobs and no others;
+//! * of atomic starts ([`atomic`]): they stop nothing, and one that fails stops again what it started, and that alone;
+//! * of what a unit's end means for the machine ([`actions`]): told when it is so, as its file says, and before it is
+//!   recorded;
 //! * when nothing moves ([`rest`]): helpers and engine agree, no conflict is satisfied by both, nothing
 //!   is up whose `BindsTo=` is not, every job has an end to come;
 //! * there, too ([`shadow`]): an engine restored from the store is this engine.
@@ -18,16 +21,17 @@
 //! asked for an exception (`ignore-dependencies`, a job canceled by hand, a dependency added while its
 //! unit was up), the units concerned are *excused* until they are down again.
 //!
-//! Promises of transactions that are undone when they fail belong to [`steps`], beside those of
-//! transactions that are refused.
 
+mod actions;
+mod atomic;
 mod effects;
+
 mod graph;
 mod rest;
 mod shadow;
 mod steps;
 
-use engine::api::{EngineRecord, Input, JobRecord, Record, UnitRecord};
+use engine::api::{Cause, EngineRecord, Input, JobRecord, Record, UnitRecord};
 use engine::{Engine, UnitView};
 use graph::Graph;
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,6 +91,9 @@ fn is_alone(mode: JobMode) -> bool {
     )
 }
 
+/// The number of [`engine::api::JobCause::RollBack`] in records.
+const ROLL_BACK: u8 = 6;
+
 /// A unit, as its effects tell.
 #[derive(Clone, Debug, Default)]
 struct Seen {
@@ -101,7 +108,7 @@ struct Seen {
     stop_refused: bool,
     /// So was a start.
     start_refused: bool,
-    /// Since when it is left alone because others' ends started it too often; that is said once.
+    /// Since when it is left alone because others' ends started or stopped it too often; that is said once.
     left_alone: Option<Micros>,
     /// Starts in the interval of its limit.
     limit: (Micros, u32),
@@ -126,6 +133,10 @@ struct SeenJob {
     running_timeout: Option<Micros>,
     /// Since when its command is given.
     running: Option<Micros>,
+    /// It stops a unit because an atomic start is rolled back: nothing is taken along.
+    rolls_back: bool,
+    /// Units whose being up was to be verified, when a flush that left this job alone took that away.
+    unverified: BTreeSet<UnitName>,
 }
 
 /// What one step brought about.
@@ -144,12 +155,26 @@ struct Step {
     changes: usize,
     /// The input cancels a job.
     cancels: bool,
-    /// Some of it came in mode fail, which rather leaves a conflict than stop what runs.
+    /// The request came in mode fail, which rather leaves a conflict than stop what runs.
+    asked_gently: bool,
+    /// So did something of what the engine itself wanted.
     gentle: bool,
-    /// Units that were to be started.
-    started: BTreeSet<UnitName>,
+    /// The transaction of the request; later ones are the engine's own.
+    transaction: Option<u32>,
+    /// Units that were to come up, and by which transaction.
+    started: BTreeMap<UnitName, u32>,
     /// The request, if that was the input.
     asked: Option<(JobVerb, UnitName, JobMode)>,
+    /// What was told of units' ends, and what should have been.
+    acts: Vec<(UnitName, Cause)>,
+    ends: Vec<(UnitName, Cause)>,
+    /// An atomic start is asked for; of these units it must leave alone.
+    untouchable: Option<BTreeSet<UnitName>>,
+    atomically: bool,
+    /// Its transaction.
+    opened: Option<u32>,
+    /// Units whose queued jobs became another transaction's.
+    joined: BTreeSet<UnitName>,
     /// A unit that was up or on its way and wished to be restarted, and the delay.
     wish: Option<(UnitName, Micros)>,
 }
@@ -163,6 +188,10 @@ pub struct Watch {
     stale: bool,
     units: BTreeMap<UnitName, Seen>,
     jobs: BTreeMap<u32, SeenJob>,
+    /// Of two units, the first says that it conflicts with the second, and both may be up: see [`effects`].
+    tolerated: BTreeSet<(UnitName, UnitName)>,
+    /// Atomic starts that have not ended.
+    atomics: BTreeMap<u32, atomic::Start>,
     /// Effects seen.
     count: u64,
     portion: u64,
@@ -260,11 +289,12 @@ impl Watch {
         match input {
             Input::Enqueue { unit, mode, .. } => {
                 self.step.asked = self.asked.take();
-                self.step.gentle = *mode == JobMode::Fail;
+                self.step.asked_gently = *mode == JobMode::Fail;
                 if is_alone(*mode) {
                     self.seen(unit).excused = true;
                 }
             }
+            Input::Atomic { .. } => self.asked_atomically(sight),
             Input::ShuttingDown => self.shutting_down = true,
             Input::Cancel { .. } => self.step.cancels = true,
             Input::ResetFailed { unit } => {
@@ -291,6 +321,8 @@ impl Watch {
     /// A new manager was restored, and has done nothing yet: the account goes on from there.
     pub fn crashed(&mut self, engine: &Engine, store: &Store) {
         self.asked = None;
+        // That the machine goes down is a promise from when it is recorded.
+        self.shutting_down = engine.is_shutting_down();
         self.step = Step::default();
         self.graph = Graph::default();
         self.stale = true;
@@ -319,6 +351,7 @@ impl Watch {
                 seen.queued = old.queued;
                 (seen.timeout, seen.running_timeout) = (old.timeout, old.running_timeout);
                 seen.running = old.running.filter(|_| record.running);
+                seen.unverified = old.unverified.clone();
                 seen.restarted = true;
             }
             self.jobs.insert(job.id.0, seen);
@@ -347,6 +380,8 @@ impl Watch {
             timeout: None,
             running_timeout: None,
             running: None,
+            rolls_back: record.cause.0 == ROLL_BACK,
+            unverified: BTreeSet::new(),
         }
     }
 }

@@ -57,12 +57,13 @@ impl Watch {
             }
             for other in self.graph.of(unit, DepKind::Conflicts) {
                 let both = self.active(other) == ActiveState::Active && idle(other);
-                if both && !seen.excused && !self.excused(other) {
+                let excused = seen.excused || self.excused(other);
+                if both && !excused && !self.is_tolerated(unit, other) {
                     found.push(format!("conflict: {unit} and {other} are both up"));
                 }
             }
             for other in self.graph.of(unit, DepKind::BindsTo) {
-                if self.active(other).is_down() && idle(other) {
+                if self.active(other).is_down() && idle(other) && !self.is_left_alone(sight, unit) {
                     found.push(format!("bound: {unit} is up, {other} is down"));
                 }
             }
@@ -70,7 +71,7 @@ impl Watch {
                 .loaded
                 .get(unit)
                 .is_some_and(|spec| spec.stop_when_unneeded);
-            if unneeded && !self.is_needed(sight, unit) {
+            if unneeded && !self.is_needed(sight, unit) && !self.is_left_alone(sight, unit) {
                 found.push(format!("needed: {unit} is up, and nothing needs it"));
             }
         }

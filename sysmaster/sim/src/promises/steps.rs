@@ -6,8 +6,8 @@ use engine::api::{Observed, UnitId};
 use engine::{JobView, Phase};
 use std::collections::BTreeSet;
 use units::name::UnitName;
-use units::spec::DepKind;
-use units::state::{ActiveState, JobVerb, Micros};
+use units::spec::{DepKind, LoadState};
+use units::state::{ActiveState, JobMode, JobVerb, Micros};
 use units::wire::helper::Verb;
 
 /// Who goes down or is restarted with a unit, by what it says.
@@ -29,22 +29,16 @@ const PULLED_IN: [DepKind; 4] = [
 impl Watch {
     /// A step is over, and all its effects are carried out.
     pub fn after(&mut self, sight: &Sight<'_>) {
-        if self.step.gentle || self.step.started.iter().any(|unit| self.is_upheld(unit)) {
-            for unit in std::mem::take(&mut self.step.started) {
-                self.excuse(&unit);
-            }
-        }
-        let started = self.step.started.iter();
-        let excused: Vec<UnitName> = started
-            .filter(|unit| self.is_against_itself(unit))
-            .cloned()
-            .collect();
-        for unit in excused {
-            self.excuse(&unit);
+        self.note_tolerated();
+        if let (Some((_, unit, _)), true) = (self.step.asked.clone(), self.step.accepted) {
+            let transaction = self.step.transaction.unwrap_or_default();
+            self.others_may_need(&[unit], transaction);
         }
         let mut found = Vec::new();
         self.check_answer(sight, &mut found);
         self.check_pulled_in(sight, &mut found);
+        self.check_mode(&mut found);
+        self.check_actions(sight, &mut found);
         self.check_failures(sight, &mut found);
         self.check_wish(sight, &mut found);
         self.check_jobs(sight, &mut found);
@@ -52,27 +46,62 @@ impl Watch {
         self.broken.append(&mut found);
     }
 
-    /// Whether a unit is kept up by another one: that asks in mode fail.
+    /// Whether a unit is kept up by another one: what the engine does for that, it wants in mode fail.
     pub(super) fn is_upheld(&self, unit: &UnitName) -> bool {
         let mut by = self.graph.to(unit, DepKind::Upholds);
         by.any(|other| !self.active(other).is_down())
     }
 
-    /// Of a unit that is started and the one that conflicts with it: whether the stop of the latter
-    /// would go on to something that is wanted up as well. Then it is left out: the stop is for the
-    /// sake of who is not asked for.
+    /// A conflict may stay only where its stop does not matter to what is started, because it is the other unit
+    /// that says so (`ConflictedBy`), and systemd drops it: see `transaction_minimize_impact` and
+    /// `delete_one_unmergeable_job` there. It is told for each such pair when the step is over.
+    fn note_tolerated(&mut self) {
+        let mut pairs = Vec::new();
+        for other in self.step.started.keys() {
+            for unit in self.graph.to(other, DepKind::Conflicts) {
+                if self.is_left_to_conflict(unit, other) {
+                    pairs.push((unit.clone(), other.clone()));
+                }
+            }
+        }
+        self.tolerated.extend(pairs);
+    }
+
+    /// Whether a unit may be up beside another one that it conflicts with.
+    pub(super) fn is_tolerated(&self, unit: &UnitName, other: &UnitName) -> bool {
+        let pair = (unit.clone(), other.clone());
+        self.tolerated.contains(&pair) || self.is_left_to_conflict(unit, other)
+    }
+
+    /// Whether the transaction that starts the other one, in this step, leaves this one alone.
+    fn is_left_to_conflict(&self, unit: &UnitName, other: &UnitName) -> bool {
+        let Some(transaction) = self.step.started.get(other) else {
+            return false;
+        };
+        // Mode fail neither stops what runs nor undoes what is queued.
+        let gentle = match self.step.transaction == Some(*transaction) {
+            true => self.step.asked_gently,
+            // Who upholds it may have come up, or gone, in this very step.
+            false => self.step.gentle || self.step.started.keys().any(|it| self.is_upheld(it)),
+        };
+        let stands = match self.job_of(unit) {
+            Some(job) => job.verb != JobVerb::Stop,
+            None => !self.active(unit).is_down(),
+        };
+        gentle && stands || self.is_against_itself(unit)
+    }
+
+    /// Whether the stop of a unit that conflicts with what is started would go on to something that is wanted up as
+    /// well. Then it is left out: it is for the sake of who is not asked for.
     fn is_against_itself(&self, unit: &UnitName) -> bool {
-        let stopped = self.closure(self.graph.to(unit, DepKind::Conflicts), |graph, unit| {
+        let stopped = self.closure([unit].into_iter(), |graph, unit| {
             let along = GO_ALONG.into_iter().flat_map(|kind| graph.to(unit, kind));
             along
                 .chain(graph.of(unit, DepKind::PropagatesStopTo))
                 .collect()
         });
-        if stopped.is_empty() {
-            return false;
-        }
         let asked = self.step.asked.as_ref().map(|(_, unit, _)| unit);
-        let started = self.closure(self.step.started.iter().chain(asked), |graph, unit| {
+        let started = self.closure(self.step.started.keys().chain(asked), |graph, unit| {
             let kinds = PULLED_IN.into_iter();
             kinds.flat_map(|kind| graph.of(unit, kind)).collect()
         });
@@ -80,7 +109,7 @@ impl Watch {
     }
 
     /// All units that are reached from these.
-    fn closure<'a>(
+    pub(super) fn closure<'a>(
         &'a self,
         from: impl Iterator<Item = &'a UnitName>,
         next: impl Fn(&'a Graph, &'a UnitName) -> Vec<&'a UnitName>,
@@ -132,11 +161,13 @@ impl Watch {
             }
             match job.verb {
                 JobVerb::Start => self.check_start(sight, unit, found),
+                JobVerb::Stop if job.rolls_back => {}
                 JobVerb::Stop | JobVerb::Restart => self.check_stop(sight, unit, job.verb, found),
                 JobVerb::Reload => {
                     for other in self.graph.of(unit, DepKind::PropagatesReloadTo) {
                         let reloads = sight
                             .unit(other)
+                            .filter(|it| it.load == Some(&LoadState::Loaded))
                             .is_some_and(|it| it.active.is_up() && it.can_reload);
                         if reloads && !self.dealt_with(other) && !self.step.cycle {
                             found.push(format!("reload: of {unit}, not of {other}"));
@@ -144,6 +175,24 @@ impl Watch {
                     }
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// What the mode of the request adds to what is pulled in.
+    fn check_mode(&self, found: &mut Vec<String>) {
+        let Some((_, unit, mode)) = self.step.asked.as_ref().filter(|_| self.step.accepted) else {
+            return;
+        };
+        let kinds: &[DepKind] = match mode {
+            JobMode::Triggering => &[DepKind::Triggers],
+            JobMode::RestartDependencies => &GO_ALONG,
+            _ => return,
+        };
+        for other in kinds.iter().flat_map(|kind| self.graph.to(unit, *kind)) {
+            let up = self.active(other).is_up();
+            if up && other != unit && !self.dealt_with(other) && !self.step.cycle {
+                found.push(format!("mode: {mode:?} of {unit} leaves {other}"));
             }
         }
     }
@@ -211,7 +260,7 @@ impl Watch {
         }
     }
 
-    /// Whether a unit was started too often by others' ends within the last ten seconds.
+    /// Whether a unit was started or stopped too often by others' ends within the last ten seconds.
     pub(super) fn is_left_alone(&self, sight: &Sight<'_>, unit: &UnitName) -> bool {
         let since = self.units.get(unit).and_then(|seen| seen.left_alone);
         since.is_some_and(|since| sight.now.saturating_sub(since) < 10_000_000)
