@@ -274,7 +274,11 @@ impl Manager {
         }
         // A unit we do not know is one whose record is lost, or that was forgotten and is there again: it is taken
         // up as it is.
-        if self.engine.find(name).is_none_or(|view| view.load.is_none()) {
+        if self
+            .engine
+            .find(name)
+            .is_none_or(|view| view.load.is_none())
+        {
             self.load_for(name);
         }
         let Some(unit) = self.engine.find(name).map(|view| view.id) else {

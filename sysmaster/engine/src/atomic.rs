@@ -18,8 +18,8 @@
 //! stop is a transaction of its own that pulls nothing in, and the order between units, turned
 //! round for stops, puts what needs others before what it needs. What a client asks for in the
 //! meantime, or needs for what it asks for, belongs to that client and is left as it is; a second
-//! atomic start shares it: it stays until neither goes on, and for good if one of them succeeds. A start that would have to stop something is refused, because the
-//! stop could not be taken back.
+//! atomic start shares it: it stays until neither goes on, and for good if one of them succeeds. A
+//! start that would have to stop something is refused, because the stop could not be taken back.
 //!
 //! A unit whose start is skipped by a condition is not up, so its atomic start is rolled back; one
 //! that did what it is for and is inactive again (a oneshot) counts as up.
@@ -132,7 +132,8 @@ impl Engine {
         going_on.any(|one| one.started.contains(&unit))
     }
 
-    /// After a recovery: an anchor whose job was dropped with what was cut off, or canceled, will not come up by it.
+    /// After a recovery: an anchor whose job was dropped with what was cut off, or canceled, will not
+    /// come up by it.
     pub(crate) fn take_up_atomics(&mut self) {
         for at in 0..self.atomics.len() {
             let Some(atomic) = self.atomics.get(at).filter(|one| one.failed.is_none()) else {

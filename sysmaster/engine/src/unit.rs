@@ -53,7 +53,9 @@ type Hint = Option<(Verb, Outcome)>;
 impl Engine {
     pub(crate) fn loaded(&mut self, spec: &UnitSpec, backing: Backing) {
         let (unit, busy) = self.arena.load(spec, backing);
-        if self.active(unit) == ActiveState::Active {
+        let it = self.arena.get(unit);
+        // (Another limit may let what is upheld start sooner.)
+        if it.active == ActiveState::Active || it.limit_hit {
             self.look.push_back(unit);
         }
         self.look.extend(self.arena.lost.drain(..));

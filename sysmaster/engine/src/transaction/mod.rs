@@ -307,9 +307,8 @@ impl Engine {
                 .iter()
                 .filter(|job| !job.gone && job.verb == JobVerb::Start);
             started.extend(jobs.map(|job| job.unit).filter(fresh));
-            started.extend(self.shared(&tx));
-            started.sort_unstable();
-            started.dedup();
+            let shared = self.shared(&tx).into_iter();
+            started.extend(shared.filter(|unit| !fresh(unit)));
             if !self.nothing_to_do(&tx) {
                 self.commit(&mut tx, &request);
             }
