@@ -202,7 +202,10 @@ impl Engine {
                 let to = self.arena.end(unit, at);
                 let other = self.arena.get(to);
                 let idle = other.at_rest() && !other.has_job();
-                if !idle && self.first_of(tx, to) == NONE {
+                // A stop that is there for another's sake goes with that one, if it turns out to be needless.
+                let listed =
+                    self.first_of(tx, to) != NONE && self.find_job(tx, to, JobVerb::Stop) == NONE;
+                if !idle && !listed {
                     self.pull(tx, anchor, to, JobVerb::Stop, BY_MODE);
                 }
             }
