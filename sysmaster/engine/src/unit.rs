@@ -55,7 +55,7 @@ impl Engine {
         let (unit, busy) = self.arena.load(spec, backing);
         let it = self.arena.get(unit);
         // (Another limit may let what is upheld start sooner.)
-        if it.active == ActiveState::Active || it.limit_hit {
+        if it.active.is_up() || it.limit_hit {
             self.look.push_back(unit);
         }
         self.look.extend(self.arena.lost.drain(..));
