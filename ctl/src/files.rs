@@ -5,7 +5,8 @@
 //! asked to read its files again, so that what was enabled is known at once; if there is none,
 //! that is no error.
 
-use crate::args::{Options, Verb};
+use crate::args::Options;
+use crate::commands::Verb;
 use crate::style::{Cell, Paint, table};
 use crate::{Fault, Run, exit, is_pattern, jobs, json, unit_name};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! `sctl help`.
 
-use crate::args::COMMANDS;
+use crate::commands::COMMANDS;
 use std::fmt::Write;
 
 const HEAD: &str = "\

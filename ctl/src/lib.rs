@@ -18,6 +18,7 @@ mod args;
 mod atomic;
 mod chart;
 mod client;
+mod commands;
 mod files;
 mod help;
 mod jobs;
@@ -26,6 +27,7 @@ mod machine;
 mod output;
 mod plan;
 mod processes;
+mod properties;
 mod query;
 mod status;
 mod style;
@@ -36,8 +38,9 @@ mod why;
 
 pub use style::Style;
 
-use args::{Colour, Options, Parsed, Verb};
+use args::{Colour, Options, Parsed};
 use client::Client;
+use commands::Verb;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use units::name::UnitName;

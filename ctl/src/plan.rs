@@ -5,7 +5,7 @@
 //! what stands in one wave goes in parallel. Several units are planned as one transaction, although
 //! without `--atomic` they would be queued one after the other.
 
-use crate::args::{COMMANDS, Verb};
+use crate::commands::{COMMANDS, Verb};
 use crate::style::{Cell, Paint, Style, table};
 use crate::{Fault, Run, exit, jobs, json};
 use units::collections::Map;

@@ -1,7 +1,7 @@
 //! Commands that only look, except the two with screens of their own (`status`, `machine`).
 
 use crate::style::{Cell, Paint, paint_of, span, table};
-use crate::{Fault, Run, exit, json, unit_name};
+use crate::{Fault, Run, exit, json, properties, unit_name};
 use units::state::ActiveState;
 use units::wire::control::{ErrorKind, JobLine, Reply, Request, UnitDetail, UnitLine};
 use units::wire::helper::Difference;
@@ -261,18 +261,18 @@ pub fn crashes(run: &mut Run<'_, '_>) -> Result<i32, Fault> {
 pub fn show(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Fault> {
     let mut blocks = Vec::new();
     if words.is_empty() {
-        blocks.push(json::manager_properties(&run.manager()?));
+        blocks.push(properties::of_manager(&run.manager()?));
     }
     for unit in crate::jobs::expand(run, words)? {
         // systemctl shows a unit nobody has heard of as not found, and calls that success.
         let detail = match detail(run, &unit) {
             Ok(detail) => detail,
-            Err(fault) if is_unknown(&fault) => json::unknown(&unit),
+            Err(fault) if is_unknown(&fault) => properties::unknown(&unit),
             Err(fault) => return Err(fault),
         };
-        let mut block = json::properties(&detail);
+        let mut block = properties::of_unit(&detail);
         if let Ok(one) = crate::why::history(run, &detail.line.name) {
-            json::add_times(&mut block, one.times);
+            properties::add_times(&mut block, one.times);
         }
         blocks.push(block);
     }

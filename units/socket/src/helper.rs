@@ -3,16 +3,15 @@
 //! Each message changes one unit's record, stores it, and then acts: see the model in the library.
 //! Nothing here waits.
 
-use crate::config::{self, Config};
+use crate::config;
 use crate::record::{Record, State};
-use platform::clock;
-use platform::poll::{Interest, Ready};
+use crate::unit::{Slot, Unit, label, make_links};
+use platform::poll::Ready;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use units::fault;
 use units::journal::Remembered;
-use units::runtime::{Context, Message, UnitType, hash128, kind};
-use units::state::{Micros, Outcome, ProcId, Report};
+use units::runtime::{Context, Message, UnitType};
+use units::state::{Micros, Outcome, ProcId};
 use units::wire::helper::{
     Command, FromHelper, HelperConfig, Label, Severity, Sockets as Offer, Triggered, UnitSource,
     Verb,
@@ -22,36 +21,6 @@ use units::wire::helper::{
 const RESOURCES: &str = "resources";
 const TRIGGER_LIMIT: &str = "trigger-limit-hit";
 
-/// One listener on its way into our hands.
-#[derive(Debug)]
-enum Slot {
-    /// init was asked for it.
-    Asked,
-    /// It was made, and init was asked to keep it.
-    Made(OwnedFd),
-    /// In init's keeping, and open here.
-    Here(OwnedFd),
-}
-
-/// One unit.
-#[derive(Debug)]
-struct Unit {
-    record: Record,
-    config: Option<Config>,
-    /// Why it cannot be started, if its last configuration was not good.
-    broken: String,
-    slots: Vec<Slot>,
-    /// Answers still to come for listeners that were asked for and are not wanted any more: init may
-    /// have dropped what they bring. They come before those that are wanted.
-    stale: Vec<u16>,
-    /// For tokens; never given twice.
-    number: u32,
-    /// What it triggers is up, or on its way.
-    served: bool,
-    /// Its listeners are in the poller.
-    watched: bool,
-}
-
 /// All socket units.
 #[derive(Debug, Default)]
 pub struct Sockets {
@@ -59,203 +28,6 @@ pub struct Sockets {
     last_number: u32,
     strict: bool,
     adopted: bool,
-}
-
-fn label(unit: &str, index: u16) -> Label {
-    Label {
-        kind: kind::SOCKET_UNIT,
-        hash: hash128(unit.as_bytes()),
-        index,
-    }
-}
-
-impl Unit {
-    fn new(name: &str, number: u32) -> Self {
-        Self {
-            record: Record {
-                unit: name.into(),
-                ..Record::default()
-            },
-            config: None,
-            broken: String::new(),
-            slots: Vec::new(),
-            stale: Vec::new(),
-            number,
-            served: false,
-            watched: false,
-        }
-    }
-
-    fn token(&self, index: usize) -> u64 {
-        u64::from(self.number) << 8 | index as u64
-    }
-
-    fn is_complete(&self) -> bool {
-        !self.slots.is_empty() && self.slots.iter().all(|slot| matches!(slot, Slot::Here(_)))
-    }
-
-    fn enter(&mut self, state: State) {
-        self.record.state = state;
-        self.record.since = clock::now();
-    }
-
-    fn report(&self) -> Report {
-        let record = &self.record;
-        let sub = match record.state {
-            State::Dead => "dead",
-            State::Opening => "start-pre",
-            State::Listening if self.served => "running",
-            State::Listening => "listening",
-            State::Failed => "failed",
-        };
-        let result = match record.why.as_str() {
-            "" => "success",
-            why => why,
-        };
-        Report {
-            unit: record.unit.clone(),
-            invocation: record.invocation,
-            seq: record.seq,
-            outcome: record.outcome,
-            active: record.state.active(),
-            sub: sub.into(),
-            result: result.into(),
-            detail: record.detail.clone(),
-            status: match record.state {
-                State::Listening => ["Listening on ", &record.places].concat(),
-                _ => String::new(),
-            },
-            since: record.since,
-            ..Report::default()
-        }
-    }
-
-    fn offer(&self, count: u16) -> FromHelper {
-        FromHelper::Offer(Offer {
-            from: self.record.unit.clone(),
-            to: self.record.to.clone(),
-            name: self.record.name.clone(),
-            count,
-        })
-    }
-
-    /// It listens, although nothing is on record of it.
-    fn take_up(&mut self, count: u16) {
-        self.enter(State::Listening);
-        let Some(config) = &self.config else { return };
-        let record = &mut self.record;
-        record.count = count;
-        record.to.clone_from(&config.to);
-        record.name.clone_from(&config.name);
-        record.paths = config.removed();
-        record.places = config.places();
-    }
-
-    fn clear_slots(&mut self) {
-        for (slot, index) in self.slots.drain(..).zip(0..) {
-            if matches!(slot, Slot::Asked) {
-                self.stale.push(index);
-            }
-        }
-    }
-
-    /// Asks init for every listener. What it does not have is made.
-    fn ask(&mut self, ctx: &mut Context<'_>) {
-        self.clear_slots();
-        for index in 0..self.record.count {
-            self.slots.push(Slot::Asked);
-            ctx.fetch(label(&self.record.unit, index));
-        }
-    }
-
-    /// Waits for something to come in while nothing serves, and only then.
-    fn look(&mut self, ctx: &mut Context<'_>) {
-        let wanted = self.record.state == State::Listening && !self.served && self.is_complete();
-        if wanted == self.watched {
-            return;
-        }
-        self.watched = wanted;
-        for (index, slot) in self.slots.iter().enumerate() {
-            let Slot::Here(fd) = slot else { continue };
-            let done = if wanted {
-                ctx.watch(fd, self.token(index), Interest::READ)
-            } else {
-                ctx.unwatch(fd)
-            };
-            if let Err(error) = done {
-                let text = format!("it cannot be seen when something comes in: {error}");
-                ctx.log(3, &self.record.unit, text);
-            }
-        }
-    }
-
-    /// Lets everything go: nobody can connect any more. To be called with the record stored, and
-    /// again if what it tells init may have been lost.
-    fn release(&mut self, ctx: &mut Context<'_>) {
-        self.look(ctx);
-        self.clear_slots();
-        for index in 0..self.record.count {
-            ctx.send(FromHelper::Drop {
-                label: label(&self.record.unit, index),
-            });
-        }
-        ctx.send(self.offer(0));
-        fault::boundary();
-        for path in &self.record.paths {
-            let _ = std::fs::remove_file(path);
-        }
-    }
-
-    /// The listener was not kept, or what was kept is another: makes it.
-    fn make(&self, index: usize, ctx: &mut Context<'_>) -> Result<OwnedFd, String> {
-        let config = self.config.as_ref();
-        let listener = config.and_then(|config| config.listeners.get(index));
-        let (Some(config), Some(listener)) = (config, listener) else {
-            return Err("a listener is lost, and its file does not describe it any more".into());
-        };
-        let unit = &self.record.unit;
-        let mut warn = |text| ctx.log(4, unit, text);
-        let made = listener
-            .open(config, &mut warn)
-            .and_then(|fd| Ok((fd.try_clone()?, fd)));
-        fault::boundary();
-        match made {
-            Ok((copy, fd)) => {
-                ctx.keep(label(unit, index as u16), copy);
-                Ok(fd)
-            }
-            Err(error) => Err(format!("cannot listen on {}: {error}", listener.describe())),
-        }
-    }
-
-    /// Makes a listener in place of one that is here, and has init keep it.
-    fn make_again(&mut self, index: usize, ctx: &mut Context<'_>) -> Result<(), String> {
-        let made = self.make(index, ctx)?;
-        if let Some(slot) = self.slots.get_mut(index)
-            && let Slot::Here(old) = std::mem::replace(slot, Slot::Made(made))
-            && self.watched
-        {
-            let _ = ctx.unwatch(&old);
-        }
-        // Nothing is watched until init has it.
-        self.look(ctx);
-        Ok(())
-    }
-
-    /// One more trigger; whether that is too many.
-    fn count_trigger(&mut self) -> bool {
-        let (interval, burst) = self.config.as_ref().map_or((0, 0), |config| config.limit);
-        if interval == 0 || burst == 0 {
-            return false;
-        }
-        let now = clock::now();
-        let (since, count) = &mut self.record.triggers;
-        if now.saturating_sub(*since) >= interval {
-            (*since, *count) = (now, 0);
-        }
-        *count = count.saturating_add(1);
-        *count > burst
-    }
 }
 
 impl Sockets {
@@ -639,37 +411,6 @@ enum Answer {
     Nothing,
     Kept,
     Refused(String),
-}
-
-impl Unit {
-    /// Whether a descriptor that init kept is the listener: at a start it must be what the file
-    /// describes, afterwards it is what it is.
-    fn accepts(&self, index: usize, fd: &OwnedFd) -> bool {
-        if fault::without("keeping") {
-            return false;
-        }
-        let listener = self.config.as_ref().and_then(|c| c.listeners.get(index));
-        match (self.record.state, listener) {
-            (State::Opening, Some(listener)) => listener.is(fd),
-            (_, Some(listener)) if self.record.state.is_down() => listener.is(fd),
-            (state, _) => state == State::Listening,
-        }
-    }
-}
-
-fn make_links(config: &Config) -> Result<(), String> {
-    let Some(target) = config.listeners.iter().find_map(|l| l.path()) else {
-        return Ok(());
-    };
-    for link in &config.links {
-        let link = Path::new(link);
-        if std::fs::symlink_metadata(link).is_ok_and(|found| found.is_symlink()) {
-            let _ = std::fs::remove_file(link);
-        }
-        std::os::unix::fs::symlink(target, link)
-            .map_err(|error| format!("the link {} cannot be made: {error}", link.display()))?;
-    }
-    Ok(())
 }
 
 impl UnitType for Sockets {

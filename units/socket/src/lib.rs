@@ -40,6 +40,7 @@ pub mod listener;
 pub mod record;
 #[cfg(test)]
 mod tests;
+mod unit;
 
 pub use helper::Sockets;
 
