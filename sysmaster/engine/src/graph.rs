@@ -1,7 +1,7 @@
 //! The arena of units and the edges between them.
 //!
-//! A unit is a number; its name is kept once here and once in the index, and nothing else in the
-//! engine compares strings. Every dependency is kept at both ends: the unit that declares it has
+//! A unit is a number; its name is kept once here, found by [`Names`], and nothing else in the engine
+//! compares strings. Every dependency is kept at both ends: the unit that declares it has
 //! the edge, the other one the inverse edge. `Before` and `After` are each other's inverse, so an
 //! order that both sides declare is one edge. Each edge knows which of its ends declared it; when
 //! a unit is loaded again, only what it declared itself goes.
@@ -16,9 +16,9 @@
 
 use crate::api::Backing;
 use crate::job::Job;
+use crate::names::Names;
 use crate::node::Unit;
 use crate::rel::{Edge, OURS, Rel, THEIRS};
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use units::name::UnitName;
@@ -41,7 +41,7 @@ pub(crate) struct Arena {
     units: Vec<Unit>,
     /// Their names, by number.
     titles: Vec<UnitName>,
-    names: BTreeMap<UnitName, u32>,
+    names: Names,
     /// Queued jobs, in no particular order. A unit knows where its own is.
     pub jobs: Vec<Job>,
     kinds: Vec<Kind>,
@@ -61,7 +61,7 @@ impl Arena {
         Self {
             units: Vec::new(),
             titles: Vec::new(),
-            names: BTreeMap::new(),
+            names: Names::default(),
             jobs: Vec::new(),
             kinds: Vec::new(),
             unsorted: Vec::new(),
@@ -128,29 +128,35 @@ impl Arena {
         Some(job)
     }
 
-    /// The number of the unit itself where this one is an alias'.
-    pub fn resolve(&self, id: u32) -> u32 {
-        match self.get(id).alias {
-            NONE => id,
-            other => other,
+    /// The number of the unit itself where this one is an alias'. What an alias leads to was none then, so there is
+    /// no circle.
+    pub fn resolve(&self, mut id: u32) -> u32 {
+        while self.get(id).is_alias() {
+            id = self.get(id).alias;
         }
+        id
     }
 
     /// The unit of this name, if it was ever mentioned.
     pub fn find(&self, name: &UnitName) -> Option<u32> {
-        self.names.get(name).map(|id| self.resolve(*id))
+        self.number(name).map(|id| self.resolve(id))
+    }
+
+    /// The number of this name, be it an alias.
+    fn number(&self, name: &UnitName) -> Option<u32> {
+        self.names.get(name, &self.titles)
     }
 
     /// The unit of this name; made if need be.
     pub fn intern(&mut self, name: &UnitName) -> u32 {
-        if let Some(id) = self.names.get(name) {
-            return self.resolve(*id);
+        if let Some(id) = self.find(name) {
+            return id;
         }
         let kind = self.kind(name.unit_type());
         let id = self.len();
+        self.names.insert(name, id, &self.titles);
         self.units.push(Unit::new(kind));
         self.titles.push(name.clone());
-        self.names.insert(name.clone(), id);
         id
     }
 
@@ -217,27 +223,21 @@ impl Arena {
 
     /// The number of a unit that is no alias (any more).
     fn own(&mut self, name: &UnitName) -> u32 {
-        match self.names.get(name) {
-            Some(&id) if self.name(id) == name.as_str() => {
-                self.at(id).alias = NONE;
-                id
-            }
-            _ => {
-                self.names.remove(name);
-                self.intern(name)
-            }
-        }
+        let id = self.number(name).unwrap_or_else(|| self.intern(name));
+        self.at(id).alias = NONE;
+        id
     }
 
     /// Makes a name an alias. False if a unit of that name is in use.
     fn alias(&mut self, name: &UnitName, id: u32) -> bool {
-        let old = match self.names.get(name) {
+        let old = match self.number(name) {
             None => {
-                self.names.insert(name.clone(), id);
+                let new = self.intern(name);
+                self.at(new).alias = id;
                 return true;
             }
-            Some(&old) if self.resolve(old) == id => return true,
-            Some(&old) => old,
+            Some(old) if self.resolve(old) == id => return true,
+            Some(old) => old,
         };
         if !self.get(old).at_rest() || self.get(old).has_job() {
             return false;

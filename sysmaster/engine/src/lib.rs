@@ -87,6 +87,7 @@ mod look;
 pub mod mutants;
 #[cfg(not(feature = "mutants"))]
 mod mutants;
+mod names;
 mod node;
 mod record;
 mod rel;
