@@ -206,8 +206,8 @@ pub enum Input {
 /// A state record. Key: the job's number, or the 64-bit FNV-1a hash of the unit's name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
-    /// A unit that is not in its initial state.
-    Unit(UnitRecord),
+    /// A unit that is not in its initial state. (Twice as large as any other, and rarer than jobs in a transaction.)
+    Unit(Box<UnitRecord>),
     /// A queued job.
     Job(JobRecord),
     /// The engine as a whole; there is one, its key is 0.

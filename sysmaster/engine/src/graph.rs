@@ -1,7 +1,7 @@
 //! The arena of units and the edges between them.
 //!
-//! A unit is a number; its name is kept once here and once in the index, and nothing else in the
-//! engine compares strings. Every dependency is kept at both ends: the unit that declares it has
+//! A unit is a number; its name is kept once here, found by [`Names`], and nothing else in the engine
+//! compares strings. Every dependency is kept at both ends: the unit that declares it has
 //! the edge, the other one the inverse edge. `Before` and `After` are each other's inverse, so an
 //! order that both sides declare is one edge. Each edge knows which of its ends declared it; when
 //! a unit is loaded again, only what it declared itself goes.
@@ -16,9 +16,9 @@
 
 use crate::api::Backing;
 use crate::job::Job;
+use crate::names::Names;
 use crate::node::Unit;
 use crate::rel::{Edge, OURS, Rel, THEIRS};
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use units::name::UnitName;
@@ -41,7 +41,7 @@ pub(crate) struct Arena {
     units: Vec<Unit>,
     /// Their names, by number.
     titles: Vec<UnitName>,
-    names: BTreeMap<UnitName, u32>,
+    names: Names,
     /// Queued jobs, in no particular order. A unit knows where its own is.
     pub jobs: Vec<Job>,
     kinds: Vec<Kind>,
@@ -61,7 +61,7 @@ impl Arena {
         Self {
             units: Vec::new(),
             titles: Vec::new(),
-            names: BTreeMap::new(),
+            names: Names::default(),
             jobs: Vec::new(),
             kinds: Vec::new(),
             unsorted: Vec::new(),
@@ -128,29 +128,35 @@ impl Arena {
         Some(job)
     }
 
-    /// The number of the unit itself where this one is an alias'.
-    pub fn resolve(&self, id: u32) -> u32 {
-        match self.get(id).alias {
-            NONE => id,
-            other => other,
+    /// The number of the unit itself where this one is an alias'. What an alias leads to was none then, so there is
+    /// no circle.
+    pub fn resolve(&self, mut id: u32) -> u32 {
+        while self.get(id).is_alias() {
+            id = self.get(id).alias;
         }
+        id
     }
 
     /// The unit of this name, if it was ever mentioned.
     pub fn find(&self, name: &UnitName) -> Option<u32> {
-        self.names.get(name).map(|id| self.resolve(*id))
+        self.number(name).map(|id| self.resolve(id))
+    }
+
+    /// The number of this name, be it an alias.
+    fn number(&self, name: &UnitName) -> Option<u32> {
+        self.names.get(name, &self.titles)
     }
 
     /// The unit of this name; made if need be.
     pub fn intern(&mut self, name: &UnitName) -> u32 {
-        if let Some(id) = self.names.get(name) {
-            return self.resolve(*id);
+        if let Some(id) = self.find(name) {
+            return id;
         }
         let kind = self.kind(name.unit_type());
         let id = self.len();
+        self.names.insert(name, id, &self.titles);
         self.units.push(Unit::new(kind));
         self.titles.push(name.clone());
-        self.names.insert(name.clone(), id);
         id
     }
 
@@ -195,7 +201,8 @@ impl Arena {
         let mut wanted = Vec::with_capacity(spec.deps.len());
         for (kind, name) in &spec.deps {
             if let Some(rel) = Rel::of(*kind) {
-                wanted.push((rel, self.intern(name)));
+                let to = self.intern(name);
+                wanted.push(Edge { rel, to, by: OURS });
             }
         }
         self.declare(id, wanted);
@@ -217,27 +224,21 @@ impl Arena {
 
     /// The number of a unit that is no alias (any more).
     fn own(&mut self, name: &UnitName) -> u32 {
-        match self.names.get(name) {
-            Some(&id) if self.name(id) == name.as_str() => {
-                self.at(id).alias = NONE;
-                id
-            }
-            _ => {
-                self.names.remove(name);
-                self.intern(name)
-            }
-        }
+        let id = self.number(name).unwrap_or_else(|| self.intern(name));
+        self.at(id).alias = NONE;
+        id
     }
 
     /// Makes a name an alias. False if a unit of that name is in use.
     fn alias(&mut self, name: &UnitName, id: u32) -> bool {
-        let old = match self.names.get(name) {
+        let old = match self.number(name) {
             None => {
-                self.names.insert(name.clone(), id);
+                let new = self.intern(name);
+                self.at(new).alias = id;
                 return true;
             }
-            Some(&old) if self.resolve(old) == id => return true,
-            Some(&old) => old,
+            Some(old) if self.resolve(old) == id => return true,
+            Some(old) => old,
         };
         if !self.get(old).at_rest() || self.get(old).has_job() {
             return false;
@@ -281,40 +282,31 @@ impl Arena {
 
     /// Makes these the edges the unit itself declares. Only differences are touched: loading a
     /// thousand unchanged units again costs no more than looking at them.
-    fn declare(&mut self, id: u32, mut wanted: Vec<(Rel, u32)>) {
-        wanted.retain(|(_, to)| *to != id);
-        wanted.sort_unstable();
-        wanted.dedup();
+    fn declare(&mut self, id: u32, mut wanted: Vec<Edge>) {
+        wanted.retain(|edge| edge.to != id);
+        sort(&mut wanted);
         self.sort(id);
-        let ours = |edge: &&Edge| edge.by & OURS != 0;
-        let had: Vec<_> = self
-            .get(id)
-            .edges
-            .iter()
-            .filter(ours)
-            .map(|e| (e.rel, e.to))
-            .collect();
-        for (rel, to) in had
-            .iter()
-            .filter(|edge| wanted.binary_search(edge).is_err())
-        {
-            self.drop_side(id, *rel, *to, OURS);
-            self.drop_side(*to, rel.inverse(), id, THEIRS);
-            self.lost.push(*to);
-        }
-        for (rel, to) in wanted
-            .into_iter()
-            .filter(|edge| had.binary_search(edge).is_err())
-        {
-            self.add(id, Edge { rel, to, by: OURS });
-            self.add(
-                to,
-                Edge {
-                    rel: rel.inverse(),
-                    to: id,
-                    by: THEIRS,
-                },
-            );
+        let ours = self.get(id).edges.iter().filter(|edge| edge.by & OURS != 0);
+        let had: Vec<Edge> = ours.copied().collect();
+        let (mut had, mut wanted) = (had.into_iter().peekable(), wanted.into_iter().peekable());
+        loop {
+            let key = |edge: Option<&Edge>| edge.map_or(u64::MAX, |edge| edge.key());
+            let (old, new) = (key(had.peek()), key(wanted.peek()));
+            if old == new && had.next().is_none() {
+                break;
+            } else if old == new {
+                wanted.next();
+            } else if old < new
+                && let Some(Edge { rel, to, .. }) = had.next()
+            {
+                self.drop_side(id, rel, to, OURS);
+                self.drop_side(to, rel.inverse(), id, THEIRS);
+                self.lost.push(to);
+            } else if let Some(edge) = wanted.next() {
+                self.add(id, edge);
+                let (rel, by) = (edge.rel.inverse(), THEIRS);
+                self.add(edge.to, Edge { rel, to: id, by });
+            }
         }
     }
 
@@ -324,7 +316,7 @@ impl Arena {
         let unit = self.at(id);
         let found = unit
             .edges
-            .binary_search_by(|e| (e.rel, e.to).cmp(&(rel, to)));
+            .binary_search_by_key(&key(rel, to), |edge| edge.key());
         if let Some(edge) = found.ok().and_then(|at| unit.edges.get_mut(at)) {
             edge.by &= !side;
         }
@@ -353,14 +345,7 @@ impl Arena {
         let unit = self.at(id);
         if unit.unsorted {
             unit.unsorted = false;
-            unit.edges.sort_unstable();
-            unit.edges.dedup_by(|next, kept| {
-                let same = (next.rel, next.to) == (kept.rel, kept.to);
-                if same {
-                    kept.by |= next.by;
-                }
-                same
-            });
+            sort(&mut unit.edges);
         }
     }
 
@@ -416,7 +401,7 @@ impl Arena {
     pub fn has(&self, id: u32, rel: Rel, to: u32) -> bool {
         self.get(id)
             .edges
-            .binary_search_by(|e| (e.rel, e.to).cmp(&(rel, to)))
+            .binary_search_by_key(&key(rel, to), |edge| edge.key())
             .is_ok()
     }
 
@@ -449,6 +434,46 @@ impl Arena {
         }
         missing
     }
+}
+
+fn key(rel: Rel, to: u32) -> u64 {
+    Edge { rel, to, by: 0 }.key()
+}
+
+/// Puts edges in order; one that is there twice becomes one that both have declared.
+fn sort(edges: &mut Vec<Edge>) {
+    let key = |edge: &Edge| edge.key();
+    if !edges.is_sorted_by_key(key) {
+        *edges = by_kind(edges);
+    }
+    if !edges.is_sorted_by_key(key) {
+        edges.sort_by_key(key);
+    }
+    edges.dedup_by(|next, kept| {
+        let same = next.key() == kept.key();
+        if same {
+            kept.by |= next.by;
+        }
+        same
+    });
+}
+
+/// Edges as units are loaded come in the order of these units or the other way round, only mixed: with each kind by
+/// itself they are in order.
+fn by_kind(edges: &[Edge]) -> Vec<Edge> {
+    let mut sorted: Vec<Edge> = Vec::with_capacity(edges.len());
+    let mut kinds = edges.iter().fold(0, |all, edge| all | edge.rel.bit());
+    while kinds != 0 {
+        let kind = kinds.trailing_zeros();
+        kinds &= kinds - 1;
+        let begin = sorted.len();
+        sorted.extend(edges.iter().filter(|edge| edge.rel as u32 == kind));
+        let group = sorted.get_mut(begin..).unwrap_or_default();
+        if group.first().map(|edge| edge.to) > group.last().map(|edge| edge.to) {
+            group.reverse();
+        }
+    }
+    sorted
 }
 
 #[cfg(test)]

@@ -60,9 +60,9 @@
 //!
 //! | what | bytes |
 //! |---|---|
-//! | unit without dependencies, name included | 310 |
-//! | service with default dependencies | 434 |
-//! | the same, after and requiring another one | 498 |
+//! | unit without dependencies, name included | 285 |
+//! | service with default dependencies | 409 |
+//! | the same, after and requiring another one | 473 |
 //! | queued job, with what its transaction keeps | 293 |
 //!
 //! A job of one unit allocates less than 4 KiB, however many units there are, and gives most of it
@@ -87,6 +87,7 @@ mod look;
 pub mod mutants;
 #[cfg(not(feature = "mutants"))]
 mod mutants;
+mod names;
 mod node;
 mod record;
 mod rel;

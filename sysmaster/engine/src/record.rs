@@ -24,6 +24,7 @@ use crate::Engine;
 use crate::api::{Effect, JobId, PastRecord, Record, UnitRecord};
 use crate::mutants::mutant;
 use crate::node::Unit;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use units::name::UnitName;
@@ -187,8 +188,8 @@ pub(crate) fn is_blank(unit: &Unit, now: Micros) -> bool {
         && now >= unit.remembered_until()
 }
 
-fn unit_record(name: UnitName, unit: &Unit, past: Option<PastRecord>) -> UnitRecord {
-    UnitRecord {
+fn unit_record(name: UnitName, unit: &Unit, past: Option<PastRecord>) -> Box<UnitRecord> {
+    Box::new(UnitRecord {
         name,
         active: unit.active,
         since: unit.since,
@@ -203,5 +204,5 @@ fn unit_record(name: UnitName, unit: &Unit, past: Option<PastRecord>) -> UnitRec
         times: unit.times(),
         past,
         can_reload: unit.can_reload == Some(true),
-    }
+    })
 }

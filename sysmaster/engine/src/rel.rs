@@ -175,8 +175,8 @@ pub(crate) const OURS: u8 = 1;
 /// The other end did.
 pub(crate) const THEIRS: u8 = 2;
 
-/// A relation to a unit. Eight bytes; the order of the fields is the order of the array.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A relation to a unit. Eight bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Edge {
     pub rel: Rel,
     pub to: u32,
@@ -185,6 +185,12 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
+    /// What the array is sorted by: kind, then unit.
+    #[inline(always)]
+    pub fn key(self) -> u64 {
+        (self.rel as u64) << 32 | u64::from(self.to)
+    }
+
     /// Whether it is still declared by one of its ends.
     pub fn is_declared(self) -> bool {
         self.by != 0

@@ -31,7 +31,7 @@ impl Engine {
         for record in records {
             match record {
                 Record::Engine(record) => self.restore_engine(record),
-                Record::Unit(record) => self.restore_unit(record),
+                Record::Unit(record) => self.restore_unit(*record),
                 Record::Job(record) => jobs.push(record),
                 Record::Atomic(record) => atomics.push(record),
             }

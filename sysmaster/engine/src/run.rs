@@ -23,6 +23,7 @@ use crate::unit::Doom;
 use crate::{Backing, Engine, Entropy, Timer};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Range;
 use units::spec::LoadState;
 use units::state::{ActiveState, Invocation, JobResult, JobVerb, Outcome};
 use units::wire::helper::Verb;
@@ -54,26 +55,27 @@ impl Engine {
 
     /// Adds the unit's job to, or takes it from, the counts of what goes before what.
     pub(crate) fn count_order(&mut self, unit: u32, add: bool) {
+        let (before, _) = self.arena.order_at(unit);
+        self.count_edges(unit, before..self.arena.get(unit).edges.len(), add);
+    }
+
+    /// The same for some of its edges.
+    fn count_edges(&mut self, unit: u32, edges: Range<usize>, add: bool) {
         let Some(job) = self.arena.job(unit) else {
             return;
         };
         let ours = (job.verb, job.ignore_order);
-        let (before, after) = self.arena.order_at(unit);
-        for at in before..self.arena.get(unit).edges.len() {
+        let (_, after) = self.arena.order_at(unit);
+        for at in edges {
             let other = self.arena.end(unit, at);
             let Some(job) = self.arena.job(other) else {
                 continue;
             };
             let theirs = (job.verb, job.ignore_order);
-            let (former, latter) = if at < after {
-                (unit, other)
+            let (former, latter, first) = if at < after {
+                (unit, other, job::order(ours, theirs))
             } else {
-                (other, unit)
-            };
-            let first = if at < after {
-                job::order(ours, theirs)
-            } else {
-                job::order(theirs, ours)
+                (other, unit, job::order(theirs, ours))
             };
             let waits = match first {
                 First::Former => latter,
@@ -103,28 +105,13 @@ impl Engine {
             for at in self.arena.range(unit, Rel::After) {
                 let other = self.arena.end(unit, at);
                 if self.arena.job(other).is_some_and(|job| !job.fresh) {
-                    self.count_pair(other, unit);
+                    self.count_edges(unit, at..at + 1, true);
                 }
             }
         }
         for job in self.arena.jobs.iter_mut().skip(old) {
             job.fresh = false;
         }
-    }
-
-    /// Counts one pair of jobs, if the one unit stands before the other.
-    fn count_pair(&mut self, former: u32, latter: u32) {
-        let doing = |job: &Job| (job.verb, job.ignore_order);
-        let jobs = (self.arena.job(former), self.arena.job(latter));
-        let (Some(first), Some(second)) = jobs else {
-            return;
-        };
-        let waits = match job::order(doing(first), doing(second)) {
-            First::Former => latter,
-            First::Latter => former,
-            First::Neither => return,
-        };
-        self.add_blocker(waits);
     }
 
     /// One more job goes before this unit's. If that was held, it waits for its turn first.
@@ -158,12 +145,7 @@ impl Engine {
     /// The share of one unit where all units are counted: each pair from its former end.
     fn count_order_once(&mut self, unit: u32) {
         let (before, after) = self.arena.order_at(unit);
-        for at in before..after {
-            let other = self.arena.end(unit, at);
-            if self.arena.get(other).has_job() {
-                self.count_pair(unit, other);
-            }
-        }
+        self.count_edges(unit, before..after, true);
     }
 
     /// The unit's job may run, as far as order goes; if not, what held it holds it no more.

@@ -88,7 +88,11 @@ pub fn expected_state(layout: u32) -> Recovered {
         shutdown: None,
     };
     let mut expected = Recovered {
-        records: vec![Record::Unit(unit), Record::Job(job), Record::Engine(engine)],
+        records: vec![
+            Record::Unit(Box::new(unit)),
+            Record::Job(job),
+            Record::Engine(engine),
+        ],
         helpers: vec![HelperRecord {
             unit_type: "service".into(),
             proc: ProcId { pid: 5, start: 6 },
@@ -163,7 +167,7 @@ pub fn expected_state_more() -> Recovered {
         with: "b@1.service".into(),
     };
     let mut expected = Recovered {
-        records: vec![Record::Unit(unit), Record::Atomic(atomic)],
+        records: vec![Record::Unit(Box::new(unit)), Record::Atomic(atomic)],
         boot: Some(boot),
         upgrade: UpgradeRecord {
             stage: Stage::TakenBack,

@@ -27,8 +27,10 @@ impl Engine {
             self.record.flushed = self.record.committed;
         }
         let jobs = || tx.jobs.iter().filter(|job| !job.gone);
-        for tx_job in jobs() {
-            self.make_room(tx_job, request.mode);
+        if !self.arena.jobs.is_empty() {
+            for tx_job in jobs() {
+                self.make_room(tx_job, request.mode);
+            }
         }
         let old = self.arena.jobs.len();
         self.arena.jobs.reserve(tx.units.len());

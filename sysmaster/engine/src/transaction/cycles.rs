@@ -117,10 +117,12 @@ impl Engine {
         None
     }
 
+    #[inline(always)]
     fn seen(&self, unit: u32) -> bool {
         self.arena.get(unit).visit.0 == self.search
     }
 
+    #[inline(always)]
     fn enter(&mut self, unit: u32, doing: (JobVerb, bool), path: &mut Vec<Step>) {
         self.arena.at(unit).visit = (self.search, true);
         let (edge, after) = self.arena.order_at(unit);

@@ -115,9 +115,9 @@ impl Engine {
     /// What a start pulls in. The relations in question are the first of the unit's edges, so one
     /// look at each is enough.
     fn expand_start(&mut self, tx: &mut Transaction, at: u32, unit: u32) {
-        let mut next = 0;
-        while let Some(&edge) = self.arena.get(unit).edges.get(next) {
-            next += 1;
+        // Nothing below looks at the unit's own edges.
+        let edges = core::mem::take(&mut self.arena.at(unit).edges);
+        for edge in edges.iter().take_while(|edge| edge.rel <= Rel::Conflicts) {
             let (verb, matters) = match edge.rel {
                 Rel::BindsTo if mutant!(1) => continue,
                 Rel::Conflicts if mutant!(2) => continue,
@@ -125,11 +125,11 @@ impl Engine {
                 Rel::Wants | Rel::Upholds => (JobVerb::Start, false),
                 Rel::Requisite => (JobVerb::VerifyActive, true),
                 Rel::Conflicts => (JobVerb::Stop, true),
-                rel if rel > Rel::Conflicts => break,
                 _ => continue,
             };
             self.pull(tx, at, edge.to, verb, by(edge.rel, matters));
         }
+        self.arena.at(unit).edges = edges;
         self.spread(tx, at, unit, JobVerb::Stop, by(Rel::ConflictedBy, false));
     }
 
@@ -222,6 +222,7 @@ impl Engine {
     }
 
     /// The job of a unit with this verb.
+    #[inline(always)]
     fn find_job(&self, tx: &Transaction, unit: u32, verb: JobVerb) -> u32 {
         let mut at = self.first_of(tx, unit);
         while let Some(job) = tx.job(at) {

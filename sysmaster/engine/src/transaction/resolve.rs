@@ -40,6 +40,7 @@ impl Engine {
     }
 
     /// The first job of a unit that is not dropped.
+    #[inline(always)]
     pub(super) fn first_job(&self, tx: &Transaction, unit: u32) -> u32 {
         match self.arena.get(unit).scratch {
             (generation, first) if generation == tx.generation => living(tx, first),
@@ -201,6 +202,7 @@ impl Engine {
 }
 
 /// The next job of the chain that is not dropped, from this one on.
+#[inline(always)]
 pub(super) fn living(tx: &Transaction, mut at: u32) -> u32 {
     while let Some(job) = tx.job(at) {
         if !job.gone {

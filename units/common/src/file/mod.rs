@@ -138,8 +138,10 @@ impl UnitFile {
 
     /// The last assignment of a key, for keys that hold one value.
     pub fn last(&self, section: &str, key: &str) -> Option<Entry<'_>> {
-        self.entries()
-            .rev()
+        let may_be = |slot: &&Slot| usize::from(slot.key_len) == key.len();
+        let slots = self.slots.iter().rev().filter(may_be);
+        slots
+            .map(|slot| self.entry(slot))
             .find(|e| e.section == section && e.key == key)
     }
 
@@ -412,7 +414,9 @@ impl Reader<'_> {
                 return Ok(());
             }
         };
-        let Some((key, value)) = text.split_once('=') else {
+        let sign = text.bytes().position(|b| b == b'=');
+        let parts = sign.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?)));
+        let Some((key, value)) = parts else {
             let text = format!("found {}, expected Key=value; ignored", quote(text));
             self.warn(line, text);
             return Ok(());
@@ -421,7 +425,8 @@ impl Reader<'_> {
             key.trim_end_matches(is_blank),
             value.trim_start_matches(is_blank),
         );
-        let is_name = !key.is_empty() && !key.contains(char::is_control);
+        let plain = key.bytes().all(|b| matches!(b, b' '..=b'~'));
+        let is_name = !key.is_empty() && (plain || !key.contains(char::is_control));
         let Some(key_len) = u8::try_from(key.len()).ok().filter(|_| is_name) else {
             let text = format!(
                 "found {}, expected a name left of “=”; ignored",

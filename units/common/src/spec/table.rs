@@ -124,11 +124,17 @@ fn look_up(table: &[(&'static str, Field)], key: &str) -> Option<Field> {
     table.get(at).map(|(_, field)| *field)
 }
 
+/// The same of so few that their lengths tell most apart.
+fn in_service(key: &str) -> Option<Field> {
+    let found = IN_SERVICE.iter().find(|(name, _)| *name == key);
+    found.map(|(_, field)| *field)
+}
+
 /// What a directive does, conditions and assertions apart.
 pub(super) fn field(section: &str, key: &str) -> Option<Field> {
     match section {
         "Unit" => look_up(&UNIT, key),
-        "Service" => look_up(&IN_SERVICE, key),
+        "Service" => in_service(key),
         _ => None,
     }
 }
@@ -136,8 +142,7 @@ pub(super) fn field(section: &str, key: &str) -> Option<Field> {
 /// Whether a directive is the manager's, so that a type's helper never sees it: everything in
 /// `[Unit]` and `[Install]`, and those of `[Unit]` that are also allowed in `[Service]`.
 pub fn reads(section: &str, key: &str) -> bool {
-    matches!(section, "Unit" | "Install")
-        || look_up(&IN_SERVICE, key).is_some_and(|_| section == "Service")
+    matches!(section, "Unit" | "Install") || section == "Service" && in_service(key).is_some()
 }
 
 /// The directives of `[Unit]` that are carried out, conditions and assertions apart, by name.

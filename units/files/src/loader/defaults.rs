@@ -33,7 +33,7 @@ impl Peek {
             orderable: spec.load.is_loaded() && spec.default_dependencies,
             after: spec
                 .deps_of(DepKind::After)
-                .filter(|n| n.unit_type() == "target")
+                .filter(|n| n.as_str().ends_with(".target"))
                 .cloned()
                 .collect(),
         }

@@ -13,6 +13,7 @@
 //! Paths are those seen below the root; only opening a file puts the root in front.
 
 use platform::files::{Identity, read_identified};
+use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -135,7 +136,19 @@ pub(crate) struct Index {
 
 /// A path below a root. An absolute path is taken from the root on.
 pub(crate) fn below(root: &Path, path: &str) -> PathBuf {
-    root.join(path.trim_start_matches('/'))
+    let (root, path) = (root.as_os_str(), path.trim_start_matches('/'));
+    let mut real = OsString::with_capacity(root.len() + 1 + path.len());
+    real.push(root);
+    if !matches!(root.as_encoded_bytes().last(), None | Some(b'/')) {
+        real.push("/");
+    }
+    real.push(path);
+    real.into()
+}
+
+/// Whether a link with this text leads to `/dev/null`. Most are told apart by their end.
+fn is_null(text: PathBuf) -> bool {
+    text.as_os_str().as_encoded_bytes().ends_with(b"null") && text == Path::new("/dev/null")
 }
 
 /// Joins a link's text to its directory and removes `.` and `..`, without looking at the disk.
@@ -319,11 +332,7 @@ impl Index {
         let Some(item) = item else {
             return Step::End(Found::Nothing);
         };
-        let path = self
-            .dir(item.dir)
-            .join(&*item.name)
-            .to_string_lossy()
-            .into_owned();
+        let path = [&*self.dir(item.dir).to_string_lossy(), "/", &item.name].concat();
         let text = match &item.kind {
             Kind::File => return Step::End(Found::File(path)),
             Kind::Directory => {
@@ -364,7 +373,9 @@ impl Index {
                 .links_to(name.as_str())
                 .filter_map(|n| UnitName::new(n).ok())
                 .collect();
-            if let (Some(template), Some(instance)) = (name.template(), name.instance()) {
+            if let Some(instance) = name.instance()
+                && let Some(template) = name.template()
+            {
                 for link in self.links_to(template.as_str()) {
                     let link = UnitName::new(link).ok().filter(UnitName::is_template);
                     found.extend(link.and_then(|l| l.instantiate(instance).ok()));
@@ -422,6 +433,11 @@ impl Index {
             found.extend(hits.map(|s| (at, s.dir, rank, &*s.base)));
         };
         for (at, name) in names.iter().enumerate() {
+            // Mostly there is none for a unit of this type at all.
+            let unit_type = name.unit_type();
+            if !list.iter().any(|s| s.base.ends_with(unit_type)) {
+                continue;
+            }
             each_base(name, &mut |rank, base| look_up(at, rank, base));
         }
         if let Some(first) = names.first().filter(|_| sub == Sub::DropIns) {
@@ -452,14 +468,11 @@ impl Index {
             let Some(name) = name.to_str().filter(|n| !n.starts_with('.')) else {
                 continue;
             };
+            let path = [dir, "/", name].concat();
             let link = entry.file_type().is_ok_and(|t| t.is_symlink());
-            let masked =
-                link && fs::read_link(entry.path()).is_ok_and(|to| to == Path::new("/dev/null"));
-            items.push(SubItem {
-                name: name.into(),
-                path: format!("{dir}/{name}"),
-                masked,
-            });
+            let masked = link && fs::read_link(below(&self.root, &path)).is_ok_and(is_null);
+            let name = name.into();
+            items.push(SubItem { name, path, masked });
         }
         let items: Rc<[SubItem]> = items.into();
         self.subdirs.insert(dir.into(), (time, Rc::clone(&items)));

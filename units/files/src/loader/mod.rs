@@ -248,11 +248,10 @@ impl Loader {
     /// Notes what a later load of it is compared with.
     fn keep(&mut self, loaded: &Loaded, read: &[Option<Identity>]) {
         let spec = &loaded.spec;
-        if self.stamp_of(&spec.id).is_none() {
-            let stamp = self.stamp(files(spec), read);
-            self.known.entry(spec.id.clone()).or_default().stamp = Some(stamp);
-        }
+        let fresh = self.stamp_of(&spec.id).is_none();
+        let stamp = fresh.then(|| self.stamp(files(spec), read));
         let known = self.known.entry(spec.id.clone()).or_default();
+        known.stamp = stamp.or(known.stamp.take());
         if known.peek.is_none() && spec.load.is_loaded() {
             known.peek = Some(Rc::new(Peek::of(spec)));
         }
@@ -398,7 +397,7 @@ fn own_entries(spec: &UnitSpec, file: &UnitFile, findings: &mut Vec<Finding>) ->
     let unit_type = spec.id.unit_type();
     let own = own_section(unit_type);
     let closed = own.is_some() || matches!(unit_type, "target" | "device");
-    let mut entries = Vec::new();
+    let mut entries = Vec::with_capacity(file.len());
     let mut strange: Vec<&str> = Vec::new();
     for entry in file.entries() {
         if spec::reads(entry.section, entry.key) {
