@@ -457,7 +457,7 @@ impl Index {
                 link && fs::read_link(entry.path()).is_ok_and(|to| to == Path::new("/dev/null"));
             items.push(SubItem {
                 name: name.into(),
-                path: format!("{dir}/{name}"),
+                path: [dir, "/", name].concat(),
                 masked,
             });
         }
