@@ -49,6 +49,7 @@ fn named(argument: Option<&OsString>) -> Option<Program> {
 }
 
 fn main() {
+    platform::heap::set(&HEAP);
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
     let chosen = named(arguments.first()).or_else(|| {
         let chosen = named(arguments.get(1))?;

@@ -341,6 +341,17 @@ impl Table {
         self.helpers.iter()
     }
 
+    /// Gives back what empty queues take. Whether all are.
+    pub fn rest(&mut self) -> bool {
+        let mut all = true;
+        for helper in &mut self.helpers {
+            all &= helper.out.is_empty() && !helper.absent();
+            helper.out.shrink_to_fit();
+            helper.reported.shrink_to_fit();
+        }
+        all
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.helpers.len()

@@ -15,7 +15,6 @@
 use crate::crashes::Step;
 use crate::manager::Manager;
 use engine::api::{Backing, Input, UnitId};
-use unit_files::loader::Loader;
 use units::file::describe;
 use units::name::UnitName;
 use units::spec::{DepKind, LoadState, UnitSpec};
@@ -29,10 +28,10 @@ impl Manager {
         loop {
             let missing = self.engine.missing(name);
             if missing.is_empty() {
-                return;
+                return self.order_targets();
             }
             for name in missing {
-                self.load_unit(&name);
+                self.load_one(&name);
             }
             self.pump();
         }
@@ -40,11 +39,32 @@ impl Manager {
 
     /// Loads a unit, or loads it again.
     pub(crate) fn load_unit(&mut self, name: &UnitName) {
+        self.load_one(name);
+        self.order_targets();
+    }
+
+    /// Puts targets that were loaded after what they pull in, which is loaded by now: so each unit is
+    /// read when it goes to the engine, and none has to be kept from its target's load to its own.
+    fn order_targets(&mut self) {
+        for mut spec in std::mem::take(&mut self.unordered) {
+            if self.takes_off(Step::Load, spec.id.as_str()) {
+                self.loader.order(&mut spec);
+            }
+            self.lands();
+            let spec = Box::new(spec);
+            let backing = Backing::Engine;
+            self.inputs.push_back(Input::Loaded { spec, backing });
+        }
+        self.pump();
+    }
+
+    /// Loads a unit; a target is not in its place yet, see [`Manager::order_targets`].
+    pub(crate) fn load_one(&mut self, name: &UnitName) {
         let sound = self.takes_off(Step::Load, name.as_str());
         let loaded = if sound {
-            self.loader.load(name)
+            self.loader.load_unordered(name)
         } else {
-            Loader::quarantined(name)
+            self.loader.quarantined(name)
         };
         self.lands();
         let loaded_files = loaded.files();
@@ -59,6 +79,9 @@ impl Manager {
         if backing == Backing::Helper && spec.load.is_loaded() {
             let entries = loaded.entries;
             self.send_load(&spec, files, entries);
+        }
+        if spec.id.unit_type() == "target" && spec.load.is_loaded() {
+            self.unordered.push(spec);
         }
     }
 

@@ -24,7 +24,7 @@ use std::io;
 use std::path::PathBuf;
 use unit_files::config::{CommandLine, Config};
 use unit_files::loader::Loader;
-use units::spec::Condition;
+use units::spec::{Condition, UnitSpec};
 use units::state::{Micros, Report};
 
 /// Tokens of the poller.
@@ -143,6 +143,8 @@ pub struct Manager {
     pub(crate) command_line: CommandLine,
     pub(crate) engine: Engine,
     pub(crate) loader: Loader,
+    /// Targets that were loaded and do not come after what they pull in yet.
+    pub(crate) unordered: Vec<UnitSpec>,
     pub(crate) persist: Persist,
     pub(crate) poller: Poller,
     pub(crate) init: Option<InitLink>,
@@ -289,6 +291,17 @@ impl Manager {
         units::fault::point("turn");
         for name in std::mem::take(&mut self.pardoned) {
             self.load_unit(&name);
+        }
+        self.rest();
+    }
+
+    /// After a boot or a large request, once nothing is queued: what that took is given back.
+    fn rest(&mut self) {
+        let idle = self.engine.jobs().next().is_none() && self.inputs.is_empty();
+        if idle && platform::heap::has_grown() && self.helpers.rest() {
+            self.engine.rest();
+            self.loader.rest();
+            platform::heap::trim();
         }
     }
 

@@ -142,6 +142,7 @@ impl Manager {
                 ..engine::Config::default()
             }),
             loader: Loader::new(loader_settings(&config, &places.root)),
+            unordered: Vec::new(),
             command_line,
             generating: None,
             comparison: crate::reconcile::Comparison::default(),
@@ -253,7 +254,7 @@ impl Manager {
                 .find(&name)
                 .is_none_or(|unit| unit.load.is_none())
             {
-                self.load_unit(&name);
+                self.load_one(&name);
             }
             self.load_for(&name);
         }

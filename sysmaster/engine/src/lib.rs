@@ -183,6 +183,12 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// There is nothing to do: what the largest transaction took is given back.
+    pub fn rest(&mut self) {
+        self.tx = Transaction::default();
+        self.outbox.rest();
+    }
+
     /// An engine without units.
     pub fn new(config: Config) -> Self {
         Self {

@@ -50,6 +50,12 @@ impl Outbox {
         self.rest.push(effect);
     }
 
+    /// Gives back what it does not use.
+    pub fn rest(&mut self) {
+        self.rest.shrink_to_fit();
+        self.first.shrink_to_fit();
+    }
+
     /// Where the next effect comes.
     pub fn mark(&self) -> usize {
         self.rest.len()

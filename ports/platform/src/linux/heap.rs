@@ -13,13 +13,14 @@
 //! * What is larger, or aligned to more than 16 bytes, is mapped by itself and given back when it is
 //!   freed.
 //!
-//! What was once in use for small blocks is kept for the next ones: the heap is as large as it was at
-//! its fullest. Several threads may use it; they spin for the few instructions it takes.
+//! What was once in use for small blocks is kept for the next ones, until whoever has nothing to do
+//! calls [`trim`]: then pages in which no block is in use go back to the kernel, and their addresses
+//! are cut anew. Several threads may use it; they spin for the few instructions it takes.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 /// The largest block that is cut from a chunk, in bytes.
 const LARGEST: usize = 32 << 10;
@@ -31,6 +32,12 @@ const GRAIN: usize = 16;
 const FINE: usize = 256;
 /// 16 up to 256, and four for each of the doublings from 512 to 32768.
 const CLASSES: usize = FINE / GRAIN + 4 * 7;
+/// Bytes of the smallest page there is.
+const PAGE: usize = 4096;
+/// Runs of untouched addresses besides the one that is cut from.
+const RUNS: usize = 48;
+/// Trimming is worth it after so many bytes were cut.
+const GROWN: usize = 64 << 10;
 
 /// A heap. There is one, the program's global allocator.
 #[derive(Debug)]
@@ -43,9 +50,41 @@ pub struct Heap {
 struct State {
     /// The first free block of each class; each holds the address of the next.
     free: [*mut u8; CLASSES],
-    /// What is left of the newest chunk, as addresses.
+    /// The run that is cut from: untouched, as addresses.
     next: usize,
     end: usize,
+    /// Further such runs; an empty one is room for one.
+    runs: [(usize, usize); RUNS],
+    /// The newest chunk, or 0. A chunk begins with the address of the one before.
+    chunk: usize,
+    /// Bytes cut since the last trim.
+    grown: usize,
+}
+
+/// The program's heap, if it has one of these.
+static PROGRAM: AtomicPtr<Heap> = AtomicPtr::new(null_mut());
+
+/// Makes this the heap that [`trim`] trims.
+pub fn set(heap: &'static Heap) {
+    PROGRAM.store(std::ptr::from_ref(heap).cast_mut(), Ordering::Release);
+}
+
+fn program() -> Option<&'static Heap> {
+    // SAFETY: it is null or what `set` was given.
+    unsafe { PROGRAM.load(Ordering::Acquire).as_ref() }
+}
+
+/// Whether the program's heap has grown so far that [`trim`] is worth it.
+pub fn has_grown() -> bool {
+    program().is_some_and(|heap| heap.with(|state| state.grown >= GROWN))
+}
+
+/// Gives the pages that the program does not use back to the kernel. To be called when what took them
+/// is over, and there is nothing to do.
+pub fn trim() {
+    if let Some(heap) = program() {
+        heap.with(State::trim);
+    }
 }
 
 // SAFETY: the state is only touched by who holds `busy`.
@@ -93,6 +132,9 @@ impl Heap {
                 free: [null_mut(); CLASSES],
                 next: 0,
                 end: 0,
+                runs: [(0, 0); RUNS],
+                chunk: 0,
+                grown: 0,
             }),
         }
     }
@@ -146,20 +188,123 @@ impl Default for Heap {
 }
 
 impl State {
-    /// Cuts fresh bytes, a multiple of the grain, from the chunk or a new one; null without memory.
-    /// What is left of a chunk that is too short was never touched and costs nothing.
+    /// Cuts fresh bytes, a multiple of the grain, from a run or a new chunk; null without memory.
     fn cut(&mut self, size: usize) -> *mut u8 {
-        if self.end - self.next < size {
-            let chunk = map(CHUNK);
-            if chunk.is_null() {
-                return chunk;
-            }
-            self.next = chunk as usize;
-            self.end = self.next + CHUNK;
+        if self.end - self.next < size && !self.change_run(size) {
+            return null_mut();
         }
         let block = self.next as *mut u8;
         self.next += size;
+        self.grown += size;
         block
+    }
+
+    /// Goes on with a run that has room for this. What is left of the one before is kept if there is
+    /// room to note it; it was never touched and costs nothing.
+    fn change_run(&mut self, size: usize) -> bool {
+        let left = (self.next, self.end);
+        if let Some(run) = self.runs.iter_mut().find(|run| run.1 - run.0 >= size) {
+            (self.next, self.end) = std::mem::replace(run, left);
+            return true;
+        }
+        let chunk = map(CHUNK);
+        if chunk.is_null() {
+            return false;
+        }
+        if let Some(room) = self.runs.iter_mut().find(|run| run.0 == run.1) {
+            *room = left;
+        }
+        // SAFETY: the chunk is ours, and larger than an address.
+        unsafe { *chunk.cast::<usize>() = self.chunk };
+        self.chunk = chunk as usize;
+        (self.next, self.end) = (self.chunk + GRAIN, self.chunk + CHUNK);
+        true
+    }
+
+    fn trim(&mut self) {
+        self.grown = 0;
+        // SAFETY: asks for a number.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+        let mut chunk = self.chunk;
+        while chunk != 0 && (PAGE..=CHUNK).contains(&page) {
+            self.trim_chunk(chunk, page);
+            // SAFETY: a chunk begins with the address of the one before, and that page is in use.
+            chunk = unsafe { *(chunk as *const usize) };
+        }
+    }
+
+    /// Gives back the pages of a chunk that free blocks cover, as far as there is room to note them.
+    fn trim_chunk(&mut self, chunk: usize, page: usize) {
+        let mut free = [0u32; CHUNK / PAGE];
+        self.walk(&mut |block, size| {
+            let (mut at, end) = (block, block + size);
+            while chunk <= at && at < end.min(chunk + CHUNK) {
+                let upto = end.min(at / page * page + page);
+                if let Some(bytes) = free.get_mut((at - chunk) / page) {
+                    *bytes += (upto - at) as u32;
+                }
+                at = upto;
+            }
+            true
+        });
+        let mut pages = (chunk..).step_by(page).zip(free).take(CHUNK / page);
+        while let Some((from, _)) = pages.find(|(_, bytes)| *bytes as usize == page) {
+            let mut to = from + page;
+            while pages
+                .next()
+                .is_some_and(|(_, bytes)| bytes as usize == page)
+            {
+                to += page;
+            }
+            let Some(room) = self.runs.iter().position(|run| run.0 == run.1) else {
+                return;
+            };
+            let run = self.give_back(from, to);
+            if let Some(room) = self.runs.get_mut(room) {
+                *room = run;
+            }
+        }
+    }
+
+    /// Gives back pages that free blocks cover. Blocks that begin in them leave their lists and, as they lie
+    /// side by side, are a run. One that begins before stays on its list, the next one's address is in its
+    /// beginning.
+    fn give_back(&mut self, from: usize, to: usize) -> (usize, usize) {
+        let mut run = (to, to);
+        self.walk(&mut |block, size| {
+            let inside = from <= block && block < to;
+            if inside {
+                run = (run.0.min(block), run.1.max(block + size));
+            }
+            !inside
+        });
+        // SAFETY: nobody uses what is free; with the page size as it is, nothing else is hit. What is cut
+        // from a run is zero, also where the pages stay, and where the last block ends beyond them.
+        unsafe {
+            if libc::madvise(from as *mut _, to - from, libc::MADV_DONTNEED) != 0 {
+                (from as *mut u8).write_bytes(0, to - from);
+            }
+            (to as *mut u8).write_bytes(0, run.1 - to);
+        }
+        run
+    }
+
+    /// Shows all free blocks, each with its size; those that are not to be kept leave their lists.
+    fn walk(&mut self, keep: &mut dyn FnMut(usize, usize) -> bool) {
+        for (class, first) in self.free.iter_mut().enumerate() {
+            let mut link: *mut *mut u8 = first;
+            // SAFETY: `link` is the beginning of a list, or of a free block; both hold an address or null.
+            unsafe {
+                while !(*link).is_null() {
+                    let next: *mut *mut u8 = (*link).cast();
+                    if keep(next as usize, size_of(class)) {
+                        link = next;
+                    } else {
+                        *link = *next;
+                    }
+                }
+            }
+        }
     }
 
     /// Makes the block that was cut last larger, if there is room.
@@ -390,6 +535,40 @@ mod tests {
         }
     }
 
+    #[test]
+    fn trimmed_pages_are_gone_and_used_again() {
+        let heap = Heap::new();
+        let layout = Layout::from_size_align(1000, 8).unwrap();
+        // SAFETY: blocks of this heap, each used within its size and freed once.
+        unsafe {
+            let blocks: Vec<*mut u8> = (0..200).map(|_| heap.alloc(layout)).collect();
+            blocks.iter().for_each(|block| block.write_bytes(1, 1000));
+            let kept = blocks[100];
+            for block in blocks.iter().filter(|block| **block != kept) {
+                heap.dealloc(*block, layout);
+            }
+            let from = blocks[0] as usize / PAGE * PAGE;
+            heap.with(State::trim);
+            let page = |at: usize| std::slice::from_raw_parts(at as *const u8, PAGE);
+            let gone = (from..).step_by(PAGE).skip(1).take(48);
+            let gone = gone.filter(|at| page(*at).iter().all(|byte| *byte == 0));
+            assert!(gone.count() >= 46);
+            assert!(
+                std::slice::from_raw_parts(kept, 1000)
+                    .iter()
+                    .all(|b| *b == 1)
+            );
+            // As many again fit into the same chunk, and what is asked for as zero is.
+            for _ in 0..240 {
+                let block = heap.alloc_zeroed(layout);
+                assert!((from..from + CHUNK).contains(&(block as usize)));
+                let bytes = std::slice::from_raw_parts(block, 1000);
+                assert!(bytes.iter().all(|byte| *byte == 0));
+                block.write_bytes(1, 1000);
+            }
+        }
+    }
+
     /// Many blocks of random sizes, grown, shrunk and freed in random order, keep what is in them.
     #[test]
     fn blocks_keep_what_is_in_them() {
@@ -405,6 +584,9 @@ mod tests {
         };
         let mut live: Vec<(*mut u8, Layout, u8)> = Vec::new();
         for round in 0..60_000usize {
+            if random() % 2000 == 0 {
+                heap.with(State::trim);
+            }
             let size = 1 + random() % [40, 300, 5000, 100_000][random() % 4];
             let mark = round as u8;
             match random() % 4 {

@@ -5,8 +5,8 @@ use super::outbox::Outbox;
 use super::{Context, Message, Settings, UnitType, hash128, kind};
 use crate::journal::Journal;
 use crate::state::Micros;
-use crate::wire::VERSION;
-use crate::wire::helper::{FromHelper, HelperConfig, Label, ToHelper};
+use crate::wire::helper::{FromHelper, HelperConfig, LOAD, Label, ToHelper};
+use crate::wire::{self, VERSION};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -51,6 +51,13 @@ struct Memories {
     made: Option<Journal>,
 }
 
+/// A message that waits for the journal.
+enum Held {
+    /// A unit, as it came: a quarter of what it takes once it is decoded, and there is one for each.
+    Load(Box<[u8]>),
+    Other(ToHelper, Option<OwnedFd>),
+}
+
 /// A type and everything the runtime knows about its conversation; what both transports drive.
 pub(crate) struct Helper {
     unit_type: Box<dyn UnitType>,
@@ -60,7 +67,7 @@ pub(crate) struct Helper {
     config: HelperConfig,
     journal: Option<Journal>,
     memories: Memories,
-    held: VecDeque<(ToHelper, Option<OwnedFd>)>,
+    held: VecDeque<Held>,
     /// What killed two processes of this type and is not done any more.
     quarantine: Vec<Flight>,
     pub(crate) outbox: Outbox,
@@ -120,6 +127,11 @@ impl Helper {
     /// Whether the type has its journal.
     pub(crate) fn is_adopted(&self) -> bool {
         self.journal.is_some()
+    }
+
+    /// Whether everything that came was taken, and everything said has gone out.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.held.is_empty() && self.outbox.is_empty()
     }
 
     pub(crate) fn deadline(&self) -> Option<Micros> {
@@ -237,9 +249,35 @@ impl Helper {
         self.with(poller, |unit_type, context| {
             unit_type.welcome(&config, context)
         });
-        while let Some((message, fd)) = self.held.pop_front() {
-            self.deliver(message, fd, poller);
+        for held in std::mem::take(&mut self.held) {
+            match held {
+                Held::Other(message, fd) => self.deliver(message, fd, poller),
+                Held::Load(frame) => match wire::decode(&frame) {
+                    Ok(message) => self.deliver(message, None, poller),
+                    Err(_) => self.unknown(frame.len()),
+                },
+            }
         }
+    }
+
+    /// While the journal is not there, a frame with a unit waits as it is. `false`: it is none, or is to be
+    /// delivered at once.
+    pub(crate) fn hold(&mut self, frame: &[u8]) -> bool {
+        let holds = self.phase == Phase::Settling
+            && frame.first() == Some(&LOAD)
+            && self.held.len() < MAX_HELD;
+        if holds {
+            self.held.push_back(Held::Load(frame.into()));
+        }
+        holds
+    }
+
+    /// A frame came that cannot be read.
+    pub(crate) fn unknown(&mut self, length: usize) {
+        let text = format!(
+            "a frame of {length} bytes from the manager is none this helper knows: ignored"
+        );
+        self.log(3, text);
     }
 
     /// While the journal is not there: collects its memories, and holds everything else.
@@ -268,7 +306,9 @@ impl Helper {
                 self.log(3, text);
                 self.answered(poller);
             }
-            message if self.held.len() < MAX_HELD => self.held.push_back((message, fd)),
+            message if self.held.len() < MAX_HELD => {
+                self.held.push_back(Held::Other(message, fd));
+            }
             _ => self.log(
                 3,
                 format!("more than {MAX_HELD} messages while starting: one is lost"),

@@ -19,6 +19,9 @@ use std::os::fd::OwnedFd;
 /// Log lines waiting at most.
 const MAX_LOG: usize = 256;
 
+/// An empty queue keeps room for so many.
+const FEW: usize = 16;
+
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     queue: VecDeque<(FromHelper, Option<OwnedFd>)>,
@@ -89,6 +92,10 @@ impl Outbox {
         self.queue.front().map(|(frame, fd)| (frame, fd.as_ref()))
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// The frame at the front has gone out. What it was comes back, with its descriptor unless that
     /// is needed again.
     pub(crate) fn sent(&mut self) -> Option<FromHelper> {
@@ -99,6 +106,10 @@ impl Outbox {
             }
             FromHelper::Log { .. } => self.log_lines = self.log_lines.saturating_sub(1),
             _ => {}
+        }
+        // A boot has as many as there are units, and never again.
+        if self.queue.is_empty() && self.queue.capacity() > FEW {
+            self.queue = VecDeque::new();
         }
         Some(frame)
     }

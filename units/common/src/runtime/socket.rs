@@ -97,6 +97,9 @@ impl Loop {
                 self.connect();
             }
             self.flush();
+            if platform::heap::has_grown() && self.helper.is_quiet() {
+                platform::heap::trim();
+            }
             let deadlines = [self.helper.deadline(), self.again];
             let deadline = deadlines.into_iter().flatten().min();
             self.poller.wait(deadline, &mut events)?;
@@ -180,6 +183,9 @@ impl Loop {
                 }
             };
             let frame = self.buffer.get(..received.length).unwrap_or(&[]);
+            if !received.truncated && self.helper.hold(frame) {
+                continue;
+            }
             let then = match wire::decode::<ToHelper>(frame) {
                 Ok(message) if !received.truncated => {
                     let fd = received.fds.into_iter().next();
@@ -187,11 +193,7 @@ impl Loop {
                 }
                 // The descriptors that came with it are closed with `received`.
                 _ => {
-                    let text = format!(
-                        "a frame of {} bytes from the manager is none this helper knows: ignored",
-                        received.length
-                    );
-                    self.helper.log(3, text);
+                    self.helper.unknown(received.length);
                     Then::Continue
                 }
             };

@@ -202,6 +202,9 @@ pub struct Difference {
     pub done: String,
 }
 
+/// What the frame of a [`ToHelper::Load`] begins with.
+pub const LOAD: u8 = 1;
+
 /// Manager to helper.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToHelper {

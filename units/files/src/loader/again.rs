@@ -48,7 +48,7 @@ impl Loader {
     /// Looks at the directories and files again. Answers which of these units are to be loaded
     /// again; all of them that were never loaded by this loader.
     pub fn reload(&mut self, unit_path: &[PathBuf], units: &[UnitName]) -> Vec<UnitName> {
-        self.known.values_mut().for_each(|known| known.ready = None);
+        self.rest();
         let mut changed = self.find_changed(unit_path, units);
         let mut order = false;
         for name in &changed {

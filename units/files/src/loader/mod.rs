@@ -128,26 +128,43 @@ impl Loader {
 
     /// Loads a unit by any of its names. There is always an answer: see its load state.
     pub fn load(&mut self, name: &UnitName) -> Loaded {
+        let mut loaded = self.load_unordered(name);
+        self.order(&mut loaded.spec);
+        loaded
+    }
+
+    /// The same, but a target does not come after what it pulls in yet. That is for [`Loader::order`],
+    /// best once those are loaded: otherwise it reads them all, and keeps them until they are asked for.
+    pub fn load_unordered(&mut self, name: &UnitName) -> Loaded {
         let ready = self
             .known
             .get_mut(name)
             .and_then(|known| known.ready.take());
-        let mut loaded = ready.map_or_else(|| self.load_alone(name), |ready| *ready);
-        if loaded.spec.id.unit_type() == "target" && loaded.spec.load.is_loaded() {
-            defaults::target_order(&mut loaded.spec, |other| self.peek(other));
-            loaded.spec.tidy();
+        ready.map_or_else(|| self.load_alone(name), |ready| *ready)
+    }
+
+    /// Puts a target after what it pulls in.
+    pub fn order(&mut self, spec: &mut UnitSpec) {
+        if spec.id.unit_type() == "target" && spec.load.is_loaded() {
+            defaults::target_order(spec, |other| self.peek(other));
+            spec.tidy();
         }
-        loaded
+    }
+
+    /// Nothing is about to be loaded: what was read and not asked for is forgotten.
+    pub fn rest(&mut self) {
+        self.known.values_mut().for_each(|known| known.ready = None);
     }
 
     /// What a unit is that is not even looked at, because that killed its manager.
-    pub fn quarantined(name: &UnitName) -> Loaded {
+    pub fn quarantined(&mut self, name: &UnitName) -> Loaded {
         let mut spec = UnitSpec::new(name.clone());
         let reason = "it is in quarantine: loading it killed the manager twice (sctl crashes); \
             sctl reset-failed tries again";
         spec.load = LoadState::Error {
             reason: reason.into(),
         };
+        self.known.entry(name.clone()).or_default().peek = Some(Rc::new(Peek::of(&spec)));
         Loaded {
             spec,
             entries: Vec::new(),
@@ -252,7 +269,7 @@ impl Loader {
         let stamp = fresh.then(|| self.stamp(files(spec), read));
         let known = self.known.entry(spec.id.clone()).or_default();
         known.stamp = stamp.or(known.stamp.take());
-        if known.peek.is_none() && spec.load.is_loaded() {
+        if spec.load.is_loaded() {
             known.peek = Some(Rc::new(Peek::of(spec)));
         }
     }
