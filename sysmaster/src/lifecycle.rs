@@ -96,7 +96,8 @@ impl Manager {
         })?;
         units::fault::point("helper-forked");
         units::fault::boundary();
-        let start = process::start_time(spawned.pid).unwrap_or(0);
+        // Without it nobody could tell it from whatever has its number later.
+        let start = process::start_time(spawned.pid).ok_or(io::ErrorKind::NotFound)?;
         let proc = ProcId {
             pid: spawned.pid,
             start,

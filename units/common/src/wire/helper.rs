@@ -202,6 +202,10 @@ pub struct Difference {
     pub done: String,
 }
 
+/// In place of a wait status: the process is gone, and nobody will ever tell how it ended. (As a wait status it would be
+/// a stop, which is no end.)
+pub const END_UNKNOWN: i32 = 0x7f;
+
 /// Manager to helper.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToHelper {
@@ -232,7 +236,7 @@ pub enum ToHelper {
     Exited {
         /// Which.
         proc: ProcId,
-        /// Raw wait status.
+        /// Raw wait status, or [`END_UNKNOWN`].
         status: i32,
     },
     /// The descriptor is safe in init.
