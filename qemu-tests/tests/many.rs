@@ -11,9 +11,9 @@ use qemu_tests::machine::poll;
 use qemu_tests::{Machine, Setup};
 use std::time::Duration;
 
-/// As many as a busy host starts and adopts in seconds, and enough that adopting them takes a build without
-/// optimizations longer than a helper that does nothing is waited for.
-const SERVICES: usize = 400;
+/// As many as a busy host starts and adopts in seconds, and enough that this takes a build without optimizations
+/// longer than a helper that does nothing is waited for.
+const SERVICES: usize = 1000;
 /// Longer than anything takes that is not stuck.
 const LONG: Duration = Duration::from_secs(120);
 
