@@ -151,9 +151,12 @@ impl Manager {
     }
 
     pub(crate) fn on_helper(&mut self, index: usize, frame: FromHelper, fd: Option<OwnedFd>) {
-        let Some(helper) = self.helpers.get(index) else {
+        let Some(helper) = self.helpers.get_mut(index) else {
             return;
         };
+        if let Some(debt) = &mut helper.debt {
+            debt.heard = true;
+        }
         let (greeted, generation) = (helper.phase != Phase::Awaited, helper.generation);
         match frame {
             FromHelper::Hello {

@@ -19,9 +19,10 @@
 //!
 //! *Debts.* Whatever is sent to a helper is followed by a `Ping` unless one is on its way. The
 //! `Pong` shows that all of it was read and recorded. Only while it is owed does a timer run. After
-//! half of the time its processor time is noted, at the end looked at again: a helper that got none
-//! although it wanted some is starved and gets another period, once; otherwise it is hung, is
-//! killed, and its successor adopts. A helper that does not connect owes its `Hello` the same way,
+//! half of the time its processor time is noted, at the end looked at again. A helper that has said anything
+//! meanwhile gets on, and goes on. One that got no processor time although it wanted some is starved and gets another
+//! period, once. One that computes may do so for [`WORK`] for each unit of its type: it may have thousands to load
+//! or to adopt. Otherwise it is hung, is killed, and its successor adopts. A helper that does not connect owes its `Hello` the same way,
 //! one whose memories are on their way is waited for as long, and one that was killed owes its end:
 //! there is no phase with a process, other than `Synced` with nothing asked, without a deadline.
 //!
@@ -40,6 +41,9 @@ use units::wire::{self};
 /// How long an answer may be owed before the helper is looked at, in microseconds. Two such
 /// periods, or three with an extension, and the start of a new helper stay below three seconds.
 pub const DEBT: Micros = 700_000;
+/// Processor time a helper may use for each unit of its type before it answers, in microseconds: many times what a
+/// slow board takes to adopt one, or to start it.
+pub const WORK: Micros = 10_000;
 /// Processes in a row that end before their `Hello` until jobs do not wait for the next.
 pub const STILLBORN: u32 = 3;
 /// How long a new process has until its `Hello`.
@@ -81,8 +85,12 @@ pub struct Debt {
     pub nonce: u64,
     /// When it is looked at.
     pub due: Micros,
-    /// Processor time used when it was first looked at, in ticks.
+    /// Processor time used when it was last looked at, in ticks.
     pub cpu: Option<u64>,
+    /// Processor time it has used since it was first looked at, in ticks.
+    pub worked: u64,
+    /// It has said something since it was last looked at.
+    pub heard: bool,
     /// It has had its extension.
     pub extended: bool,
 }
@@ -94,8 +102,24 @@ impl Debt {
             nonce,
             due,
             cpu: None,
+            worked: 0,
+            heard: false,
             extended: false,
         }
+    }
+
+    /// It is looked at: its process has used so much processor time by now, in ticks, and is ready to run or not.
+    /// Whether it is given another period; for work it may use so much altogether.
+    pub fn extend(&mut self, cpu: u64, ready: bool, allowed: u64) -> bool {
+        let heard = std::mem::take(&mut self.heard);
+        let Some(before) = self.cpu.replace(cpu) else {
+            return true;
+        };
+        let used = cpu.saturating_sub(before);
+        self.worked += used;
+        let idle = used * 10 < platform::kernel::ticks_per_second();
+        let starved = idle && ready && !std::mem::replace(&mut self.extended, true);
+        heard || starved || (!idle && self.worked < allowed)
     }
 }
 
@@ -440,6 +464,28 @@ mod tests {
         helper.close_batch(300);
         helper.pong(2);
         assert!(helper.debt.is_none() && !helper.wants_ping());
+    }
+
+    #[test]
+    fn who_owes_an_answer_is_starved_at_work_or_hung() {
+        let second = platform::kernel::ticks_per_second();
+        let looked_at = || {
+            let mut debt = Debt::new(1, 0);
+            assert!(debt.extend(1000, false, 0), "the first look notes its time");
+            debt
+        };
+        assert!(!looked_at().extend(1000, false, second), "asleep");
+        let mut starved = looked_at();
+        assert!(starved.extend(1000, true, 0));
+        assert!(!starved.extend(1000, true, 0), "once");
+        assert!(!looked_at().extend(1000 + second, true, second), "a loop");
+        let mut works = looked_at();
+        assert!(works.extend(1000 + second / 2, true, second));
+        assert!(!works.extend(1000 + second, false, second), "so long");
+        let mut speaks = looked_at();
+        speaks.heard = true;
+        assert!(speaks.extend(1000, false, 0));
+        assert!(!speaks.extend(1000, false, 0), "what it said then");
     }
 
     #[test]

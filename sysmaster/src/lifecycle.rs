@@ -3,8 +3,9 @@
 //! The table and its states are [`crate::helpers`], what is said over the connection is
 //! [`crate::contact`].
 
+use crate::answers::type_of;
 use crate::backoff::Cause;
-use crate::helpers::{ARRIVAL, DEBT, Debt, Phase, STILLBORN};
+use crate::helpers::{ARRIVAL, DEBT, Debt, Phase, STILLBORN, WORK};
 use crate::manager::Manager;
 use engine::api::Input;
 use platform::{child, clock, fd, process, signal};
@@ -96,7 +97,8 @@ impl Manager {
         })?;
         units::fault::point("helper-forked");
         units::fault::boundary();
-        let start = process::start_time(spawned.pid).unwrap_or(0);
+        // Without it nobody could tell it from whatever has its number later.
+        let start = process::start_time(spawned.pid).ok_or(io::ErrorKind::NotFound)?;
         let proc = ProcId {
             pid: spawned.pid,
             start,
@@ -276,9 +278,10 @@ impl Manager {
             return;
         }
         let unit_type = helper.unit_type.clone();
-        let has_work = self.engine.units().any(|unit| {
-            unit.active.is_up() && crate::answers::type_of(unit.name.as_str()) == unit_type
-        });
+        let has_work = self
+            .engine
+            .units()
+            .any(|unit| unit.active.is_up() && type_of(unit.name.as_str()) == unit_type);
         if has_work {
             return;
         }
@@ -347,20 +350,15 @@ impl Manager {
         if status.state == STOPPED {
             return self.helper_stopped(index);
         }
-        let Some(before) = debt.cpu else {
-            debt.cpu = Some(status.cpu);
+        let units = self.engine.units();
+        let of_type = units.filter(|unit| type_of(unit.name.as_str()) == helper.unit_type);
+        let work = of_type.count() as u64 * WORK;
+        let allowed = work * platform::kernel::ticks_per_second() / 1_000_000;
+        if debt.extend(status.cpu, status.state == b'R', allowed) {
             debt.due = now + DEBT;
-            return;
-        };
-        let used = status.cpu.saturating_sub(before);
-        let starved = status.state == b'R' && used * 10 < platform::kernel::ticks_per_second();
-        if starved && !debt.extended {
-            debt.extended = true;
-            debt.cpu = Some(status.cpu);
-            debt.due = now + DEBT;
-            return;
+        } else {
+            self.fail_helper(index, "does not answer");
         }
-        self.fail_helper(index, "does not answer");
     }
 
     /// A process that owes something is dead. Its end is told by whoever reaps it; if it has been

@@ -172,6 +172,8 @@ pub struct Manager {
     pub(crate) inputs: VecDeque<Input>,
     /// Watches asked for in this turn.
     pub(crate) fresh_watches: Vec<(usize, units::state::ProcId)>,
+    /// Of earlier ones those that are gone, and of which init may still tell.
+    pub(crate) gone_watches: Vec<(usize, units::state::ProcId)>,
     /// The user we run as.
     pub(crate) own_uid: u32,
     /// Frames from init were set aside or left unread.

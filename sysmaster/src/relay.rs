@@ -2,12 +2,12 @@
 
 use crate::exits::Watched;
 use crate::init_link::{Asker, Frame};
+use crate::lifecycle::look_at;
 use crate::manager::Manager;
 use init_wire::{FromManager, Kind, Label, ToManager};
-use platform::process;
 use std::os::fd::OwnedFd;
 use units::state::ProcId;
-use units::wire::helper::ToHelper;
+use units::wire::helper::{END_UNKNOWN, ToHelper};
 
 /// Frames taken from init in one turn of the loop; the rest comes in the next.
 const BATCH: usize = 256;
@@ -104,10 +104,8 @@ impl Manager {
                     &format!("init could not do what was asked ({request:?}): {error}"),
                 );
             }
-            ToManager::Hello(_)
-            | ToManager::Listed { .. }
-            | ToManager::ListEnd { .. }
-            | ToManager::Dropped { .. } => {}
+            ToManager::ListEnd { .. } => self.all_exits_told(),
+            ToManager::Hello(_) | ToManager::Listed { .. } | ToManager::Dropped { .. } => {}
         }
     }
 
@@ -160,26 +158,33 @@ impl Manager {
         match self.exits.watch(index, proc) {
             Watched::Ended(status) => self.send_exit(index, proc, status),
             Watched::Queued => {}
-            // If it is gone already, init's report may be on its way: decided when that is read.
+            // If it is gone already, init's report may be on its way.
             Watched::Armed => self.fresh_watches.push((index, proc)),
         }
     }
 
-    /// Looks whether processes that came to be watched exist at all. Called after init's frames
-    /// were read.
+    /// Looks whether processes that came to be watched exist at all. Of those that do not init may have more to tell
+    /// than it has told: it is asked for a list, which it answers when it has told all exits it has on record.
     pub(crate) fn check_fresh_watches(&mut self) {
-        if self.fresh_watches.is_empty() {
+        if self.fresh_watches.is_empty() || !self.gone_watches.is_empty() {
             return;
         }
-        self.read_init();
-        for (index, proc) in std::mem::take(&mut self.fresh_watches) {
-            let exists = process::status(proc.pid)
-                .is_some_and(|now| proc.start == 0 || now.start == proc.start);
-            if !exists && self.exits.still_watched(index, proc) {
+        self.gone_watches = std::mem::take(&mut self.fresh_watches);
+        self.gone_watches
+            .retain(|(_, proc)| look_at(*proc).is_none());
+        if !self.gone_watches.is_empty() {
+            self.tell_init(&FromManager::List { kind: Kind::TRIAL });
+        }
+    }
+
+    /// All that was gone when the list was asked for, and is still watched now, ended as nobody knows.
+    fn all_exits_told(&mut self) {
+        for (index, proc) in std::mem::take(&mut self.gone_watches) {
+            if self.exits.still_watched(index, proc) {
                 self.exits.unwatch(index, proc);
                 let text = format!("process {} ended before anybody watched it", proc.pid);
                 self.log(5, "", &text);
-                self.send_exit(index, proc, 0);
+                self.send_exit(index, proc, END_UNKNOWN);
             }
         }
     }

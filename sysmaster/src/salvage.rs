@@ -6,7 +6,7 @@
 //! | a record that cannot be decoded | the same |
 //! | a record of another version | passed over, and kept for the manager that wrote it |
 //! | the boot's record is gone | the boot counts as finished: nothing is started a second time |
-//! | a helper's record is gone | its process is looked for, and taken up |
+//! | a helper's record is gone, or does not say when it started | its process is looked for, and taken up |
 //! | everything is gone | the helpers' processes are looked for; units of the default target, and those with a control group, are loaded; what their helpers find is adopted as it is |
 //! | no room for a record | told once; nothing new is started for anybody until there is room again |
 //!
@@ -41,7 +41,10 @@ impl Manager {
             );
             self.log(4, "", &text);
         }
-        let whole = found.boot.is_some() && found.unreadable == 0;
+        // A number alone may be anybody's by now.
+        let named = found.helpers.len();
+        found.helpers.retain(|helper| helper.proc.start != 0);
+        let whole = found.boot.is_some() && found.unreadable == 0 && found.helpers.len() == named;
         if whole || self.epoch <= 1 {
             return found.boot.is_some();
         }

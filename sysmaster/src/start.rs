@@ -164,6 +164,7 @@ impl Manager {
             units: Infos::default(),
             inputs: VecDeque::new(),
             fresh_watches: Vec::new(),
+            gone_watches: Vec::new(),
             more_from_init: false,
             offers: Map::new(),
             store_full: false,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::upgrade::{Stage, UpgradeRecord};
+use units::wire::helper::END_UNKNOWN;
 
 /// A process that stands in for a helper and can be stopped and killed. It is entered as an earlier
 /// manager's child: its end is told by init.
@@ -136,6 +137,56 @@ fn every_phase_with_a_process_has_a_deadline() {
     victim.appoint(&mut manager);
     manager.fail_helper(0, "is tested");
     assert!(owes(&manager), "its end");
+}
+
+/// A process that has ended and is reaped.
+fn gone() -> ProcId {
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let pid = child.id();
+    let start = process::start_time(pid).unwrap();
+    child.wait().unwrap();
+    ProcId { pid, start }
+}
+
+#[test]
+fn how_a_process_ended_that_is_gone_is_told_by_init_or_unknown() {
+    let mut world = services();
+    let (mut manager, _init, fake) = booted(&mut world);
+    let proc = gone();
+    let exit = init_wire::Exit {
+        seq: 1,
+        pid: proc.pid,
+        start: proc.start,
+        status: 9,
+    };
+    world.memory.lock().unwrap().untold = Some(exit);
+    fake.say(&FromHelper::Watch { proc });
+    let told = fake.next(&mut manager);
+    assert_eq!(told, ToHelper::Exited { proc, status: 9 });
+    let proc = gone();
+    fake.say(&FromHelper::Watch { proc });
+    let status = END_UNKNOWN;
+    let told = fake.next(&mut manager);
+    assert_eq!(told, ToHelper::Exited { proc, status }, "and not a success");
+}
+
+#[test]
+fn a_helper_recorded_without_its_start_time_is_nobody() {
+    let mut world = services();
+    let (mut manager, _init, fake) = booted(&mut world);
+    let victim = Victim::new();
+    let unknown = ProcId {
+        start: 0,
+        ..victim.proc
+    };
+    manager.persist.helper("service", unknown).unwrap();
+    // Were it the helper, it would be replaced at once.
+    victim.stop();
+    drop((manager, fake));
+    let (manager, _init) = world.manager();
+    let mut recorded = manager.helpers.iter().filter_map(|helper| helper.proc);
+    assert!(recorded.all(|proc| proc.pid != victim.proc.pid));
+    assert!(victim.killed().is_none());
 }
 
 #[test]

@@ -36,6 +36,8 @@ struct Memory {
     acked: u64,
     finish: bool,
     ready: bool,
+    /// An exit that is on record and not told yet: it is before the end of the next list.
+    untold: Option<init_wire::Exit>,
     /// Of the hardware watchdog: every timeout that was told, and the time at reboot.
     timeouts: Vec<u32>,
     at_reboot: u32,
@@ -140,6 +142,12 @@ fn keep(init: &OwnedFd, memory: &Mutex<Memory>) {
                 None => say(init, ToManager::NotFound { label }),
             },
             FromManager::Ack { seq } => memory.acked = seq,
+            FromManager::List { .. } => {
+                if let Some(exit) = memory.untold.take() {
+                    say(init, ToManager::Exited(exit));
+                }
+                say(init, ToManager::ListEnd { count: 0 });
+            }
             FromManager::Finish => memory.finish = true,
             FromManager::Ready => memory.ready = true,
             FromManager::WatchdogAtReboot { ms } => memory.at_reboot = ms,

@@ -95,7 +95,7 @@ impl Mounts {
         };
         // The program's own helper (mount.nfs) is in its group. Of a child of an earlier helper the group may be
         // somebody else's by now: it alone is signalled, if it is still what it was.
-        let group = proc.start == 0 && process::kill_group(proc.pid, signal).is_ok();
+        let group = process::is_child(proc.pid) && process::kill_group(proc.pid, signal).is_ok();
         if !group {
             let _ = process::kill(proc.into(), signal);
         }

@@ -17,7 +17,9 @@ use units::mounts;
 use units::runtime::{Context, Message, UnitType};
 use units::state::{Micros, Outcome, ProcId, Report};
 use units::value::time::INFINITY;
-use units::wire::helper::{Command, FromHelper, HelperConfig, Severity, UnitSource, Verb};
+use units::wire::helper::{
+    Command, END_UNKNOWN, FromHelper, HelperConfig, Severity, UnitSource, Verb,
+};
 
 /// The token of the kernel's table.
 const TABLE: u64 = 0;
@@ -399,6 +401,11 @@ impl UnitType for Mounts {
         let Some(name) = found.map(|unit| unit.record.unit.clone()) else {
             return;
         };
+        if status == END_UNKNOWN {
+            let now = clock::now();
+            self.entry(&name).lost = Some(now);
+            return self.late(ctx, &name, now);
+        }
         self.process_ended(ctx, &name, proc, status);
     }
 

@@ -23,7 +23,7 @@ use crate::spawn::{self, step_number};
 use platform::{clock, process};
 use units::fault;
 use units::journal::Remembered;
-use units::journal::{SlotId, SlotState};
+use units::journal::{SlotId, SlotState, Slots};
 use units::runtime::Context;
 use units::state::{Exit, Invocation, Micros, ProcId};
 use units::wire::helper::FromHelper;
@@ -43,6 +43,16 @@ fn invocation_of(proc: ProcId) -> Option<Invocation> {
 /// acknowledged and holds it for a new manager, so only a discarded one never comes.
 pub(crate) const PATIENCE: Micros = 5_000_000;
 
+/// The slots in use with the units they are of, in the order of these.
+fn by_unit(slots: &Slots) -> Vec<(u64, SlotId)> {
+    let in_use = slots.in_use().into_iter();
+    let mut found: Vec<_> = in_use
+        .map(|slot| (slots.attempt(slot).unit, slot))
+        .collect();
+    found.sort_unstable();
+    found
+}
+
 impl Services {
     /// Takes over what the journal holds. To be called once, when all units are loaded.
     pub(crate) fn take_over(&mut self, ctx: &mut Context<'_>) {
@@ -55,7 +65,7 @@ impl Services {
                 format!("{foreign} records of the journal are of another version: passed over");
             ctx.log(4, "", text);
         }
-        let slots = ctx.journal.slots.in_use();
+        let slots = by_unit(&ctx.journal.slots);
         let mut numbers = Vec::with_capacity(records.len());
         for run in records {
             let at = self.entry(&run.unit.clone());
@@ -124,17 +134,19 @@ impl Services {
         adopted
     }
 
-    fn adopt_one(&mut self, ctx: &mut Context<'_>, at: u32, slots: &[SlotId]) {
+    fn adopt_one(&mut self, ctx: &mut Context<'_>, at: u32, slots: &[(u64, SlotId)]) {
         self.fetch_deposits(ctx, at);
         let Some(service) = self.get(at) else { return };
         let key = units::journal::key(&service.run.unit);
-        let mine: Vec<SlotId> = slots
+        let first = slots.partition_point(|(unit, _)| *unit < key);
+        let of_unit = slots
             .iter()
-            .copied()
-            .filter(|slot| {
-                let attempt = ctx.journal.slots.attempt(*slot);
-                attempt.unit == key && attempt.invocation == service.run.invocation
-            })
+            .skip(first)
+            .take_while(|(unit, _)| *unit == key);
+        let invocation = service.run.invocation;
+        let mine: Vec<SlotId> = of_unit
+            .map(|(_, slot)| *slot)
+            .filter(|slot| ctx.journal.slots.attempt(*slot).invocation == invocation)
             .collect();
         if let Awaited::Fork(role, which) = service.run.awaited {
             self.adopt_fork(ctx, at, role, which, &mine);
@@ -296,15 +308,17 @@ impl Services {
 
     /// Slots that no service goes on with: of attempts whose result is in the record already, of
     /// processes that are of no interest any more. What may still fork there is prevented.
-    fn release_rest(&mut self, ctx: &mut Context<'_>, slots: &[SlotId]) {
-        let used: Vec<SlotId> = self
+    fn release_rest(&mut self, ctx: &mut Context<'_>, slots: &[(u64, SlotId)]) {
+        let mut used: Vec<SlotId> = self
             .list
             .iter()
             .flatten()
             .flat_map(|service| service.slots)
             .flatten()
             .collect();
-        for slot in slots.iter().filter(|slot| !used.contains(slot)) {
+        used.sort_unstable();
+        let slots = slots.iter().map(|(_, slot)| slot);
+        for slot in slots.filter(|slot| used.binary_search(slot).is_err()) {
             let journal = &mut ctx.journal.slots;
             journal.revoke(*slot);
             journal.release(*slot);

@@ -24,7 +24,9 @@ use units::journal::Remembered;
 use units::journal::SlotState;
 use units::runtime::{Context, Message, UnitType};
 use units::state::{Exit, Micros, Outcome, ProcId, Whom};
-use units::wire::helper::{About, Command, FromHelper, HelperConfig, Severity, UnitSource, Verb};
+use units::wire::helper::{
+    About, Command, END_UNKNOWN, FromHelper, HelperConfig, Severity, UnitSource, Verb,
+};
 
 /// Why a start is refused.
 const FULL: &str = "the journal of the service helper is full, and what is started must be in it";
@@ -383,11 +385,8 @@ impl Services {
         }
     }
 
-    /// A process has ended.
+    /// A process has ended, or is gone and nobody knows how ([`END_UNKNOWN`]).
     fn ended(&mut self, ctx: &mut Context<'_>, proc: ProcId, status: i32) {
-        let Some(exit) = Exit::from_wait(status) else {
-            return;
-        };
         let same = |own: Option<ProcId>| {
             own.is_some_and(|own| {
                 own.pid == proc.pid
@@ -417,21 +416,19 @@ impl Services {
             service.pipe = None;
         }
         let mut setup = None;
-        if let Some(slot) = slot {
+        let exit = Exit::from_wait(status);
+        if let (Some(slot), Some(_)) = (slot, exit) {
             let slots = &ctx.journal.slots;
             slots.exited(slot, proc, status);
             fault::point("exit-recorded");
             setup = spawn::setup_detail(service, slots, slot, role);
         }
-        self.feed(
-            ctx,
-            at,
-            Event::Ended {
-                role,
-                exit,
-                setup: setup.as_deref(),
-            },
-        );
+        let event = exit.map_or(Event::Lost(role), |exit| Event::Ended {
+            role,
+            exit,
+            setup: setup.as_deref(),
+        });
+        self.feed(ctx, at, event);
         if let Some(slot) = slot {
             ctx.journal.slots.release(slot);
         }
@@ -549,7 +546,7 @@ impl UnitType for Services {
         fault::point("exit-peeked");
         if self.adopted {
             self.ended(ctx, proc, status);
-        } else {
+        } else if status != END_UNKNOWN {
             self.exited_early(ctx, proc, status);
         }
     }

@@ -215,10 +215,25 @@ pub fn hold(proc: ProcId) -> io::Result<Held> {
     let raw = unsafe { libc::syscall(libc::SYS_pidfd_open, proc.pid as libc::c_int, 0) };
     let fd = sys::owned_long(raw)?;
     // Only now the number cannot be given to another process: look whether it was before.
-    if proc.start != 0 && start_time(proc.pid) != Some(proc.start) {
-        return Err(io::Error::from_raw_os_error(libc::ESRCH));
-    }
+    identified(proc)?;
     Ok(Held { fd })
+}
+
+/// Whether what has this number is the process that is meant: `ESRCH` if it is another. Where the start time is
+/// not known only a child of ours is: it keeps its number until we reap it.
+fn identified(proc: ProcId) -> io::Result<()> {
+    let meant = status(proc.pid).is_some_and(|now| match proc.start {
+        0 => now.parent == own_pid(),
+        start => now.start == start,
+    });
+    meant
+        .then_some(())
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
+}
+
+/// Whether this is a child of ours that is not reaped.
+pub fn is_child(pid: u32) -> bool {
+    identified(ProcId { pid, start: 0 }).is_ok()
 }
 
 impl Held {
@@ -239,7 +254,8 @@ impl Held {
     }
 }
 
-/// Sends a signal to exactly this process: `ESRCH` if it is gone, even if its number is not.
+/// Sends a signal to exactly this process: `ESRCH` if it is gone, even if its number is not. One of which the start
+/// time is not known gets it only as an unreaped child of ours.
 pub fn kill(proc: ProcId, signal: i32) -> io::Result<()> {
     match hold(proc) {
         Ok(held) => match held.kill(signal) {
@@ -255,9 +271,7 @@ pub fn kill(proc: ProcId, signal: i32) -> io::Result<()> {
 /// nothing in between, because it keeps its number until it is reaped.
 fn kill_by_number(proc: ProcId, signal: i32) -> io::Result<()> {
     degrade::note(degrade::Feature::ProcessDescriptors);
-    if proc.start != 0 && start_time(proc.pid) != Some(proc.start) {
-        return Err(io::Error::from_raw_os_error(libc::ESRCH));
-    }
+    identified(proc)?;
     kill_child(proc.pid, signal)
 }
 
@@ -374,6 +388,13 @@ mod tests {
         );
         kill(own, 0).unwrap();
         kill_by_number(own, 0).unwrap();
+        // Ourselves, and whoever started us, are no children of ours.
+        for pid in [own.pid, parent_pid()] {
+            let unknown = ProcId { pid, start: 0 };
+            for refused in [kill(unknown, 0), kill_by_number(unknown, 0)] {
+                assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::ESRCH));
+            }
+        }
         assert!(!is_alive(ProcId { pid: 0, start: 0 }));
     }
 

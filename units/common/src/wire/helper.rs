@@ -205,6 +205,10 @@ pub struct Difference {
 /// What the frame of a [`ToHelper::Load`] begins with.
 pub const LOAD: u8 = 1;
 
+/// In place of a wait status: the process is gone, and nobody will ever tell how it ended. (As a wait status it would be
+/// a stop, which is no end.)
+pub const END_UNKNOWN: i32 = 0x7f;
+
 /// Manager to helper.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToHelper {
@@ -235,7 +239,7 @@ pub enum ToHelper {
     Exited {
         /// Which.
         proc: ProcId,
-        /// Raw wait status.
+        /// Raw wait status, or [`END_UNKNOWN`].
         status: i32,
     },
     /// The descriptor is safe in init.

@@ -3,11 +3,12 @@
 use super::Scenario;
 use super::rig::{Rig, Transport};
 use units::state::{ActiveState, Exit, Outcome};
-use units::wire::helper::Verb;
+use units::wire::helper::{END_UNKNOWN, Verb};
 
 pub const ALL: &[Scenario] = &[
     ("taken over: running", running),
     ("taken over: died in the outage", died),
+    ("taken over: died, and nobody knows how", died_unseen),
     ("taken over: in each step", each_step),
     ("taken over: forking", forking),
     ("taken over: a command again", again),
@@ -54,6 +55,25 @@ fn died(rig: &mut Rig) {
         (report.result.as_str(), report.exit),
         ("signal", Some(Exit::Signal(9)))
     );
+    assert!(report.restart.is_some());
+}
+
+fn died_unseen(rig: &mut Rig) {
+    rig.load("a.service", "Restart=always\nExecStart=/bin/sleep 1000\n");
+    rig.helper();
+    assert_eq!(rig.start("a.service"), Outcome::Done);
+    let main = rig.reports["a.service"].main.unwrap();
+    rig.kill_helper();
+    platform::process::kill(main.into(), 9).unwrap();
+    rig.until("its end", |rig| !rig.exits.is_empty());
+    for (_, status) in &mut rig.exits {
+        *status = END_UNKNOWN;
+    }
+    rig.helper();
+    rig.is("a.service", ActiveState::Failed);
+    let report = &rig.reports["a.service"];
+    assert_eq!(report.result, "interrupted");
+    assert_eq!(report.exit, None);
     assert!(report.restart.is_some());
 }
 

@@ -44,7 +44,7 @@ pub struct Rig {
     pub findings: Vec<Finding>,
     pub logs: Vec<String>,
     /// Exits that no helper has taken.
-    exits: Vec<(ProcId, i32)>,
+    pub exits: Vec<(ProcId, i32)>,
     synced: bool,
     seq: u64,
     epoch: u64,
