@@ -7,7 +7,7 @@ use engine::mutants::switch;
 const WITHIN: u64 = 400;
 
 /// What each fault is. The numbers are those of `mutant!` in the engine.
-const MUTANTS: [(u32, &str); 33] = [
+const MUTANTS: [(u32, &str); 35] = [
     (1, "BindsTo= pulls nothing in"),
     (2, "Conflicts= stops nothing"),
     (3, "of two units that stop, the former goes first"),
