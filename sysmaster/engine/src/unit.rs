@@ -380,7 +380,7 @@ impl Engine {
             self.log(4, Some(unit), String::from(text));
             self.look_at_time(unit, since.saturating_add(OWN_JOBS_INTERVAL));
         }
-        count <= OWN_JOBS || mutant!(28)
+        count <= OWN_JOBS || mutant!(28) && count < 1000
     }
 
     /// What a unit's end means for the machine. While the machine goes down nothing: what ends then

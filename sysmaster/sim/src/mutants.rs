@@ -35,7 +35,7 @@ const MUTANTS: [(u32, &str); 35] = [
     (25, "OnFailure= is not followed"),
     (26, "a reload is not propagated"),
     (27, "the order is not counted again after a reload"),
-    (28, "a stop that fails is tried again without end"),
+    (28, "a stop that fails is tried again a thousand times"),
     (32, "what a unit's end means is told after it is recorded"),
     (33, "SuccessAction= is not followed"),
     (34, "mode triggering leaves the triggers"),
