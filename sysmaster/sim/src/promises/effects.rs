@@ -225,10 +225,12 @@ impl Watch {
         }
         let portion = self.portion;
         // A job that makes room for another one takes nothing along.
-        if result != JobResult::Canceled || self.step.cancels {
+        let room =
+            result == JobResult::Canceled && (!self.step.cancels || self.job_of(&unit).is_some());
+        if !room {
             self.seen(&unit).ended = Some((portion, verb, result));
         }
-        if result == JobResult::Canceled && !self.step.cancels && verb != JobVerb::Stop {
+        if room && verb != JobVerb::Stop {
             self.go_on_unverified(sight, &unit);
             self.go_on_without(&unit);
         }
@@ -243,13 +245,16 @@ impl Watch {
             return;
         };
         let starts = matches!(verb, JobVerb::Start | JobVerb::Restart);
-        let joined = self.step.transaction.filter(|_| !starts);
+        let joined = self.step.transaction;
         let waiting: BTreeSet<_> = self.graph.to(unit, DepKind::Requisite).cloned().collect();
         let waits = |job: &&mut SeenJob| waiting.contains(&job.unit);
         for job in self.jobs.values_mut().filter(waits) {
             let spec = sight.loaded.get(&job.unit);
             let left_alone = spec.is_some_and(|spec| spec.ignore_on_isolate);
-            if left_alone || joined == Some(job.transaction) {
+            // A start joins the start of another unit where it only verifies that one.
+            let verified = self.graph.to(&job.unit, DepKind::Requisite).next();
+            let joined = joined == Some(job.transaction) && (!starts || verified.is_some());
+            if left_alone || joined {
                 job.unverified.insert(unit.clone());
             }
         }
