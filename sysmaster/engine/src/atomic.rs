@@ -33,6 +33,7 @@
 
 use crate::Engine;
 use crate::api::{AtomicRecord, Effect, JobCause, JobId, Record, Rejection, Ticket, UnitId};
+use crate::mutants::mutant;
 use crate::transaction::{Request, Transaction};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -136,7 +137,11 @@ impl Engine {
     /// come up by it.
     pub(crate) fn take_up_atomics(&mut self) {
         for at in 0..self.atomics.len() {
-            let Some(atomic) = self.atomics.get(at).filter(|one| one.failed.is_none()) else {
+            let Some(atomic) = self
+                .atomics
+                .get(at)
+                .filter(|one| one.failed.is_none() && !mutant!(38))
+            else {
                 continue;
             };
             let lost = |(unit, done): &&(u32, bool)| !*done && self.arena.job(*unit).is_none();
@@ -273,7 +278,7 @@ impl Engine {
         let transaction = atomic.transaction;
         let failed = atomic.failed;
         let rolled_back = failed.is_some();
-        if !rolled_back {
+        if !rolled_back && !mutant!(37) {
             for other in self.atomics.iter_mut().filter(|one| one.failed.is_none()) {
                 let before = other.started.len();
                 other.started.retain(|unit| !atomic.started.contains(unit));

@@ -335,7 +335,13 @@ impl Engine {
         if self.record.shutting_down && request.verb != JobVerb::Stop {
             return;
         }
-        if let Err(reason) = self.enqueue(request) {
+        let mut result = self.enqueue(request);
+        if let (Err(Rejection::Cycle(_)), JobCause::RollBack) = (&result, request.cause) {
+            // Rather out of order than left up.
+            let mode = JobMode::IgnoreDependencies;
+            result = self.enqueue(Request { mode, ..request });
+        }
+        if let Err(reason) = result {
             let name = self.arena.name(request.unit);
             let parts = [
                 "cannot ",

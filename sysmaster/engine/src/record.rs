@@ -12,9 +12,10 @@
 //!    and the records of atomic starts;
 //! 3. the engine's record, whose `committed` makes these jobs count; then the records of atomic
 //!    starts that roll back, whose stops count now;
-//! 4. other jobs that changed: a job names the sequence of its command, so a job that is ahead of
-//!    its unit is seen to be;
-//! 5. units, each with its pending command;
+//! 4. other jobs that were given a command: a job names its sequence, so a job that is ahead of its
+//!    unit is seen to be;
+//! 5. units, each with its pending command; then jobs without one: a restart whose unit is down is
+//!    seen to have come that far, and a start whose unit still is up would be done;
 //! 6. commands, checks, answers, changes, lines;
 //! 7. the removal of jobs that have ended: first those a later job replaced, so that they are not
 //!    found alone when that one has ended too; then the others, the last that ended first: a job
@@ -109,10 +110,10 @@ impl Engine {
             self.stored = self.record;
         }
         self.write_atomics(true, effects);
-        for unit in jobs.drain(..) {
-            self.write_job(unit, false, effects);
-        }
-        self.outbox.jobs = jobs;
+        jobs.retain(|&unit| {
+            let given = self.arena.job(unit).is_some_and(|job| job.seq != 0);
+            !given || !self.write_job(unit, false, effects)
+        });
         if mutant!(13) {
             effects.append(&mut self.outbox.rest);
         }
@@ -121,6 +122,10 @@ impl Engine {
             self.write_unit(unit, effects);
         }
         self.outbox.units = units;
+        for unit in jobs.drain(..) {
+            self.write_job(unit, false, effects);
+        }
+        self.outbox.jobs = jobs;
         effects.append(&mut self.outbox.rest);
         if mutant!(14) {
             self.outbox.replaced.clear();

@@ -244,7 +244,11 @@ impl Engine {
                 (Some(JobResult::Failed), true)
             }
             JobVerb::Stop if at_rest => (it.restart_at.is_none().then_some(JobResult::Done), false),
-            JobVerb::Restart if at_rest => (Some(JobResult::Done), false),
+            // One whose turn has not come waits for it: helpers say again that a unit is down.
+            JobVerb::Restart if at_rest => {
+                let turn = running || job.blockers == 0;
+                (turn.then_some(JobResult::Done), false)
+            }
             JobVerb::Stop | JobVerb::Restart if running && !is.is_down() => {
                 let stays = is != ActiveState::Deactivating;
                 let failed = stays && (idle || bad && of == Some(Verb::Stop));
@@ -380,7 +384,7 @@ impl Engine {
             self.log(4, Some(unit), String::from(text));
             self.look_at_time(unit, since.saturating_add(OWN_JOBS_INTERVAL));
         }
-        count <= OWN_JOBS || mutant!(28)
+        count <= OWN_JOBS || mutant!(28) && count < 1000
     }
 
     /// What a unit's end means for the machine. While the machine goes down nothing: what ends then

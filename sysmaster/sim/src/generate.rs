@@ -284,6 +284,11 @@ impl Maker {
     }
 
     fn ask(&mut self, unit: String) -> Event {
+        if self.rng.chance(12) {
+            let others = self.rng.below(4);
+            let units = std::iter::once(unit).chain((0..others).map(|_| self.any()));
+            return Event::Atomic(units.collect());
+        }
         let (verb, mode) = (self.verb(), self.mode());
         // Two modes are for one verb each.
         match (verb, self.rng.below(8)) {

@@ -7,7 +7,7 @@ use engine::mutants::switch;
 const WITHIN: u64 = 400;
 
 /// What each fault is. The numbers are those of `mutant!` in the engine.
-const MUTANTS: [(u32, &str); 33] = [
+const MUTANTS: [(u32, &str); 35] = [
     (1, "BindsTo= pulls nothing in"),
     (2, "Conflicts= stops nothing"),
     (3, "of two units that stop, the former goes first"),
@@ -35,7 +35,7 @@ const MUTANTS: [(u32, &str); 33] = [
     (25, "OnFailure= is not followed"),
     (26, "a reload is not propagated"),
     (27, "the order is not counted again after a reload"),
-    (28, "a stop that fails is tried again without end"),
+    (28, "a stop that fails is tried again a thousand times"),
     (32, "what a unit's end means is told after it is recorded"),
     (33, "SuccessAction= is not followed"),
     (34, "mode triggering leaves the triggers"),

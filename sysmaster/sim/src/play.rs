@@ -208,7 +208,7 @@ fn stop_everything(world: &mut World) {
     world.look();
     for unit in &units {
         let refuses = world
-            .specs
+            .loaded
             .get(unit)
             .is_some_and(|it| it.refuse_manual_stop);
         if !refuses && world.active(unit.as_str()).is_up() {

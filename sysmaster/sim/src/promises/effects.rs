@@ -1,6 +1,6 @@
 //! What is looked at when an effect comes out.
 
-use super::{Seen, SeenJob, Sight, Step, Watch};
+use super::{OFTEN, Seen, SeenJob, Sight, Step, Watch, is_alone};
 use engine::api::{Backing, Cause, Effect, JobRecord, Record, UnitId};
 use std::collections::BTreeSet;
 use units::name::UnitName;
@@ -127,6 +127,15 @@ impl Watch {
                     self.fail(text);
                 }
                 self.step.queued.push(id);
+                let times = self
+                    .step
+                    .caused
+                    .entry((new.unit.clone(), record.cause.clone()));
+                let times = times.or_default();
+                *times += 1;
+                if *times == OFTEN {
+                    self.fail(format!("often: {} has {OFTEN} jobs in one step", new.unit));
+                }
                 if comes_up(record.verb) {
                     self.step.comes_up(record);
                 }
@@ -192,6 +201,9 @@ impl Watch {
         if active.is_down() {
             self.is_gone(&unit);
         }
+        if matches!(result, JobResult::Timeout | JobResult::Dependency) {
+            self.step.gentle |= self.fails_gently(sight, &unit);
+        }
         if result == JobResult::Timeout {
             self.ends(&unit, Cause::JobTimeout);
         }
@@ -211,14 +223,16 @@ impl Watch {
             self.excuse(&unit);
             self.seen(&unit).excused |= !active.is_down();
         }
-        let count = self.count;
+        let portion = self.portion;
         // A job that makes room for another one takes nothing along.
-        if result != JobResult::Canceled || self.step.cancels {
-            self.seen(&unit).ended = Some((count, verb, result));
+        let room =
+            result == JobResult::Canceled && (!self.step.cancels || self.job_of(&unit).is_some());
+        if !room {
+            self.seen(&unit).ended = Some((portion, verb, result));
         }
-        if result == JobResult::Canceled && !self.step.cancels && verb != JobVerb::Stop {
+        if room && verb != JobVerb::Stop {
             self.go_on_unverified(sight, &unit);
-            self.go_on_rolled_back(&unit);
+            self.go_on_without(&unit);
         }
         self.step.ended.insert(unit);
     }
@@ -231,21 +245,27 @@ impl Watch {
             return;
         };
         let starts = matches!(verb, JobVerb::Start | JobVerb::Restart);
-        let joined = self.step.transaction.filter(|_| !starts);
+        let joined = self.step.transaction;
         let waiting: BTreeSet<_> = self.graph.to(unit, DepKind::Requisite).cloned().collect();
         let waits = |job: &&mut SeenJob| waiting.contains(&job.unit);
         for job in self.jobs.values_mut().filter(waits) {
             let spec = sight.loaded.get(&job.unit);
             let left_alone = spec.is_some_and(|spec| spec.ignore_on_isolate);
-            if left_alone || joined == Some(job.transaction) {
+            // A start joins the start of another unit where it only verifies that one.
+            let verified = self.graph.to(&job.unit, DepKind::Requisite).next();
+            let joined = joined == Some(job.transaction) && (!starts || verified.is_some());
+            if left_alone || joined {
                 job.unverified.insert(unit.clone());
             }
         }
     }
 
-    /// A unit's job gives way to a stop that takes nothing along: an atomic start is rolled back.
-    fn go_on_rolled_back(&mut self, unit: &UnitName) {
-        if self.job_of(unit).is_some_and(|job| job.rolls_back) {
+    /// A unit's job gives way to a stop that takes nothing along: an atomic start is rolled back, or that is what was
+    /// asked for.
+    fn go_on_without(&mut self, unit: &UnitName) {
+        let asked = self.step.asked.as_ref();
+        let alone = asked.is_some_and(|(_, it, mode)| it == unit && is_alone(*mode));
+        if alone || self.job_of(unit).is_some_and(|job| job.rolls_back) {
             let waiting: BTreeSet<_> = self.graph.to(unit, DepKind::Requisite).cloned().collect();
             let waits = |job: &&mut SeenJob| waiting.contains(&job.unit);
             for job in self.jobs.values_mut().filter(waits) {
@@ -262,6 +282,12 @@ impl Watch {
         }
     }
 
+    /// Whether what a unit's failure starts rather leaves a conflict than stops what runs.
+    fn fails_gently(&self, sight: &Sight<'_>, unit: &UnitName) -> bool {
+        let spec = sight.loaded.get(unit);
+        spec.is_some_and(|spec| spec.on_failure_mode == JobMode::Fail)
+    }
+
     fn changed(&mut self, sight: &Sight<'_>, unit: UnitId, from: ActiveState, to: ActiveState) {
         let Some(view) = sight.engine.unit(unit) else {
             return;
@@ -274,11 +300,15 @@ impl Watch {
                 _ => {}
             }
         }
-        let on_failure = sight.loaded.get(&unit).map(|spec| spec.on_failure_mode);
+        let gentle = self.fails_gently(sight, &unit);
         let comes_back = self
             .job_of(&unit)
             .is_some_and(|job| job.verb != JobVerb::Stop);
-        let (count, by_itself) = (self.count, self.job_of(&unit).is_none());
+        // (What follows from it may be recorded already.)
+        let by_itself = self
+            .job_of(&unit)
+            .is_none_or(|job| job.born == self.portion);
+        let count = self.count;
         let seen = self.seen(&unit);
         let was = std::mem::replace(&mut seen.active, to);
         if was.is_up() || to.is_up() {
@@ -296,7 +326,7 @@ impl Watch {
         }
         self.step.gentle |= from.is_down() && by_itself
             || to == ActiveState::Inactive && self.graph.of(&unit, DepKind::OnSuccess).count() > 0
-            || to == ActiveState::Failed && on_failure == Some(JobMode::Fail);
+            || to == ActiveState::Failed && gentle;
         if to.is_down() {
             self.is_gone(&unit);
         }
@@ -399,7 +429,7 @@ impl Watch {
             for other in self.graph.of(unit, kind).filter(after) {
                 let it = seen(other);
                 let failed = it.ended.is_some_and(|(when, verb, result)| {
-                    verb == JobVerb::Start && !result.is_success() && when > job.queued
+                    verb == JobVerb::Start && !result.is_success() && when > job.born
                 });
                 if failed && !it.active.is_up() && !job.restarted {
                     found.push(format!("requires: {unit} started, {other} did not start"));

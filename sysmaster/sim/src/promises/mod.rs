@@ -31,7 +31,7 @@ mod rest;
 mod shadow;
 mod steps;
 
-use engine::api::{Cause, EngineRecord, Input, JobRecord, Record, UnitRecord};
+use engine::api::{Cause, CauseRecord, EngineRecord, Input, JobRecord, Record, UnitRecord};
 use engine::{Engine, UnitView};
 use graph::Graph;
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,6 +91,9 @@ fn is_alone(mode: JobMode) -> bool {
     )
 }
 
+/// More jobs than one cause gives a unit in one step, even if others take it along.
+const OFTEN: u32 = 100;
+
 /// The number of [`engine::api::JobCause::RollBack`] in records.
 const ROLL_BACK: u8 = 6;
 
@@ -100,7 +103,7 @@ struct Seen {
     active: ActiveState,
     /// When it was last up, by the count of effects; 0 if never.
     was_up: u64,
-    /// When its last job ended, whether that was a start, and how.
+    /// In which portion of effects its last job ended, whether that was a start, and how.
     ended: Option<(u64, JobVerb, JobResult)>,
     /// Nothing is expected of its relations to others until it is down again.
     excused: bool,
@@ -124,6 +127,8 @@ struct SeenJob {
     transaction: u32,
     /// When it was queued, by the count of effects.
     queued: u64,
+    /// The portion of effects in which it was queued: what ended in the same one ended before.
+    born: u64,
     /// The portion of effects in which it was queued or changed.
     portion: u64,
     /// It was a restart before it was a start.
@@ -144,6 +149,8 @@ struct SeenJob {
 struct Step {
     /// Jobs that are new.
     queued: Vec<u32>,
+    /// How many of them each unit has by each cause.
+    caused: BTreeMap<(UnitName, CauseRecord), u32>,
     ended: BTreeSet<UnitName>,
     failed: Vec<UnitName>,
     /// Units of which something was said to people.
@@ -168,9 +175,8 @@ struct Step {
     /// What was told of units' ends, and what should have been.
     acts: Vec<(UnitName, Cause)>,
     ends: Vec<(UnitName, Cause)>,
-    /// An atomic start is asked for; of these units it must leave alone.
-    untouchable: Option<BTreeSet<UnitName>>,
-    atomically: bool,
+    /// An atomic start is asked for; what it may stop if it fails.
+    limits: Option<atomic::Limits>,
     /// Its transaction.
     opened: Option<u32>,
     /// Units whose queued jobs became another transaction's.
@@ -348,7 +354,7 @@ impl Watch {
             record.verb = job.verb;
             let mut seen = self.new_job(&record);
             if let Some(old) = old.get(&job.id.0) {
-                seen.queued = old.queued;
+                (seen.queued, seen.born) = (old.queued, old.born);
                 (seen.timeout, seen.running_timeout) = (old.timeout, old.running_timeout);
                 seen.running = old.running.filter(|_| record.running);
                 seen.unverified = old.unverified.clone();
@@ -375,6 +381,7 @@ impl Watch {
             ignore_order: record.ignore_order,
             transaction: record.transaction,
             queued: self.count,
+            born: self.portion,
             portion: self.portion,
             restarted: record.verb == JobVerb::Restart,
             timeout: None,

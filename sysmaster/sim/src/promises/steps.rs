@@ -30,9 +30,9 @@ impl Watch {
     /// A step is over, and all its effects are carried out.
     pub fn after(&mut self, sight: &Sight<'_>) {
         self.note_tolerated();
-        if let (Some((_, unit, _)), true) = (self.step.asked.clone(), self.step.accepted) {
+        if let (Some(asked), true) = (self.step.asked.clone(), self.step.accepted) {
             let transaction = self.step.transaction.unwrap_or_default();
-            self.others_may_need(&[unit], transaction);
+            self.others_may_need(&asked, transaction);
         }
         let mut found = Vec::new();
         self.check_answer(sight, &mut found);
@@ -88,7 +88,8 @@ impl Watch {
             Some(job) => job.verb != JobVerb::Stop,
             None => !self.active(unit).is_down(),
         };
-        gentle && stands || self.is_against_itself(unit)
+        // Nor is it stopped where that would be on an ordering cycle, which is told.
+        gentle && stands || self.step.cycle || self.is_against_itself(unit)
     }
 
     /// Whether the stop of a unit that conflicts with what is started would go on to something that is wanted up as
