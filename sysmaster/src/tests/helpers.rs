@@ -141,10 +141,12 @@ fn every_phase_with_a_process_has_a_deadline() {
 
 /// A process that has ended and is reaped.
 fn gone() -> ProcId {
-    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let mut command = std::process::Command::new("cat");
+    let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
     let pid = child.id();
     let start = process::start_time(pid).unwrap();
-    child.wait().unwrap();
+    // (Another test's manager may reap it before this does.)
+    let _ = child.wait();
     ProcId { pid, start }
 }
 
