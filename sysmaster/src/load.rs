@@ -25,6 +25,10 @@ use units::wire::helper::{Finding, Implied, RawEntry, Severity, ToHelper, UnitSo
 impl Manager {
     /// Loads what starting this unit reaches and is not loaded yet.
     pub(crate) fn load_for(&mut self, name: &UnitName) {
+        // Who has just written a unit file may start it without a reload, as with systemd.
+        if self.loader.appeared(name) {
+            self.load_one(name);
+        }
         loop {
             let missing = self.engine.missing(name);
             if missing.is_empty() {

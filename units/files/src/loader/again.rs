@@ -72,12 +72,13 @@ impl Loader {
     }
 
     fn find_changed(&mut self, unit_path: &[PathBuf], units: &[UnitName]) -> Vec<UnitName> {
-        let stale = unit_path != self.settings.unit_path || self.index.is_outdated();
-        let mut before = None;
-        if stale {
+        let mut before = self.before.take();
+        let moved = unit_path != self.settings.unit_path;
+        if moved || before.is_some() || self.index.is_outdated() {
             self.settings.unit_path = unit_path.to_vec();
             let fresh = Index::scan(&self.settings.root, &self.settings.unit_path);
-            before = Some(std::mem::replace(&mut self.index, fresh));
+            let index = std::mem::replace(&mut self.index, fresh);
+            before.get_or_insert(index);
         }
         let mut changed = Vec::new();
         for name in units {
@@ -116,11 +117,28 @@ impl Loader {
         if self.was_edited(name) {
             return true;
         }
-        if !self.index.is_outdated() {
+        if self.before.is_none() && !self.index.is_outdated() {
             return false;
         }
         let mut fresh = Index::scan(&self.settings.root, &self.settings.unit_path);
-        places(&mut fresh, name) != places(&mut self.index, name)
+        let before = self.before.as_mut().unwrap_or(&mut self.index);
+        places(&mut fresh, name) != places(before, name)
+    }
+
+    /// Whether a unit that had no file has one now, which its next load reads. No other unit is another
+    /// one by that: what else is new in the directories waits for [`Loader::reload`].
+    pub fn appeared(&mut self, name: &UnitName) -> bool {
+        if self.index.has(name) || !self.index.is_outdated() {
+            return false;
+        }
+        let fresh = Index::scan(&self.settings.root, &self.settings.unit_path);
+        if !fresh.has(name) {
+            return false;
+        }
+        let before = std::mem::replace(&mut self.index, fresh);
+        self.before.get_or_insert(before);
+        self.known.remove(name);
+        true
     }
 
     pub(super) fn stamp_of(&self, id: &UnitName) -> Option<&Stamp> {

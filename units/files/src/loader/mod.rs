@@ -105,6 +105,8 @@ pub struct Loader {
     settings: Settings,
     machine: Machine,
     index: Index,
+    /// What the directories were at the last reload, if they were read anew since for one unit's sake.
+    before: Option<Index>,
     known: HashMap<UnitName, Known, BuildHasherDefault<NameHash>>,
     defaults: Defaults,
 }
@@ -115,6 +117,7 @@ impl Loader {
         Self {
             machine: Machine::new(&settings.root),
             index: Index::scan(&settings.root, &settings.unit_path),
+            before: None,
             known: HashMap::default(),
             defaults: Defaults::default(),
             settings,

@@ -141,3 +141,39 @@ fn a_target_follows_the_order_of_what_it_pulls_in() {
     assert_eq!(reload(&mut loader, &units), ["a.service", "t.target"]);
     assert_eq!(after(&mut loader), 2);
 }
+
+#[test]
+fn a_directory_of_the_path_that_comes_later_counts() {
+    let tree = Tree::new();
+    tree.write("usr/lib/u/a.service", SERVICE);
+    let mut loader = tree.loader();
+    let (a, b) = (name("a.service"), name("b.service"));
+    loader.load(&a);
+    assert_eq!(loader.load(&b).spec.load, LoadState::NotFound);
+    assert!(!tree.0.join("run/u").exists());
+    tree.write("run/u/b.service", SERVICE);
+    assert!(loader.changed(&b));
+    let units = ["a.service", "b.service"];
+    assert_eq!(reload(&mut loader, &units), ["b.service"]);
+    assert!(loader.load(&b).spec.load.is_loaded());
+}
+
+#[test]
+fn a_unit_whose_file_comes_later_is_found_and_everything_else_waits_for_the_reload() {
+    let tree = Tree::new();
+    let (mut loader, mut units) = machine(&tree);
+    let b = name("b.service");
+    tree.write("etc/u/a.service.d/x.conf", "[Service]\nA=1\n");
+    assert!(!loader.appeared(&b), "it always was there");
+    let new = name("new.service");
+    assert!(!loader.appeared(&new), "still none");
+    assert_eq!(loader.load(&new).spec.load, LoadState::NotFound);
+    tree.write("run/u/new.service", SERVICE);
+    assert!(loader.appeared(&new) && !loader.appeared(&new));
+    assert!(loader.load(&new).spec.load.is_loaded());
+    assert!(loader.changed(&name("a.service")) && !loader.changed(&b));
+    units[1] = "new.service";
+    // (What came in between is read once more: at the last reload it was not there.)
+    assert_eq!(reload(&mut loader, &units), ["a.service", "new.service"]);
+    assert!(!loader.changed(&name("a.service")));
+}
