@@ -273,10 +273,29 @@ impl Again {
         if count >= self.steps {
             return self.max;
         }
-        let ratio = self.max as f64 / self.delay as f64;
-        let grown = self.delay as f64 * ratio.powf(f64::from(count) / f64::from(self.steps));
-        (grown as Micros).clamp(self.delay, self.max)
+        let factor = root(self.max as f64 / self.delay as f64, power(self.steps));
+        let grown = self.delay as f64 * factor.powi(power(count));
+        ((grown + 0.5) as Micros).clamp(self.delay, self.max)
     }
+}
+
+/// An exponent; what is beyond is as good as the greatest.
+fn power(count: u32) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+/// The `n`-th root of what is at least 1, by halving. (`powf` would bring 8 KiB of tables along.)
+fn root(of: f64, n: i32) -> f64 {
+    let (mut low, mut high) = (1.0, of);
+    for _ in 0..64 {
+        let middle = f64::midpoint(low, high);
+        if middle.powi(n) > of {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    low
 }
 
 /// One command list, as far as the machine looks at it: for each command whether its failure is
