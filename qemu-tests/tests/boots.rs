@@ -9,6 +9,12 @@
 
 use qemu_tests::Setup;
 
+/// Notifies from a child, which stays: of one that is gone when its message is read nobody can say whose it was.
+const READY: &str = "python3 -c 'import os,signal,socket
+socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b\"READY=1\\nSTATUS=well\", os.environ[\"NOTIFY_SOCKET\"])
+signal.pause()' &
+exec sleep 1003";
+
 #[test]
 fn services_of_every_type_come_up_and_go_down_in_order() {
     println!(
@@ -28,7 +34,7 @@ fn services_of_every_type_come_up_and_go_down_in_order() {
              ExecStart=/bin/sh -c 'sleep 1002 & echo $$! > /run/forking.pid'\n\
              ExecStop=/bin/sh -c 'echo stopped-forking > /dev/console'\n",
         )
-        .script("usr/bin/ready", "python3 -c 'import os,socket; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b\"READY=1\\nSTATUS=well\", os.environ[\"NOTIFY_SOCKET\"])'\nexec sleep 1003")
+        .script("usr/bin/ready", READY)
         .wanted("notify.service", "[Service]\nType=notify\nNotifyAccess=all\nExecStart=/usr/bin/ready\n");
     let mut machine = setup.boot();
     for unit in ["simple", "once", "forking", "notify"] {
