@@ -152,5 +152,10 @@ fn reload_and_reexec_disturb_nobody() {
         machine.running("/bin/sleep 2001").len() == 1
     });
     assert_eq!(machine.property("b.service", "ActiveState"), "active");
+    let unit = machine.path("etc/sysmaster/system/new.service");
+    std::fs::write(unit, "[Service]\nExecStart=/bin/sleep 3001\n").unwrap();
+    let started = machine.sctl(&["start", "new"]);
+    assert_eq!(started.code, 0, "what is new needs no reload: {started:?}");
+    machine.wait("it runs", || machine.running("/bin/sleep 3001").len() == 1);
     machine.power_off();
 }

@@ -19,10 +19,11 @@
 //!
 //! *Debts.* Whatever is sent to a helper is followed by a `Ping` unless one is on its way. The
 //! `Pong` shows that all of it was read and recorded. Only while it is owed does a timer run. After
-//! half of the time its processor time is noted, at the end looked at again. A helper that has said anything
-//! meanwhile gets on, and goes on. One that got no processor time although it wanted some is starved and gets another
-//! period, once. One that computes may do so for [`WORK`] for each unit of its type: it may have thousands to load
-//! or to adopt. Otherwise it is hung, is killed, and its successor adopts. A helper that does not connect owes its `Hello` the same way,
+//! half of the time its processor time is noted, at the end looked at again. A helper that has said
+//! anything meanwhile gets on, and goes on. One that got no processor time although it wanted some is
+//! starved and gets another period, once. One that computes may do so for [`WORK`] for each unit of its
+//! type: it may have thousands to load or to adopt. Otherwise it is hung, is killed, and its successor
+//! adopts. A helper that does not connect owes its `Hello` the same way,
 //! one whose memories are on their way is waited for as long, and one that was killed owes its end:
 //! there is no phase with a process, other than `Synced` with nothing asked, without a deadline.
 //!

@@ -70,44 +70,36 @@ pub fn reply(bytes: &[u8]) {
     frame::<Reply>(bytes);
 }
 
+/// A frame that init or postcard can read is the same again when it is written, and not there when cut short.
+/// (A macro, because a frame borrows from the bytes it is read from.)
+macro_rules! read_and_written {
+    ($frame:ident, $bytes:expr) => {{
+        let (frame, derived) = both($bytes, $frame::decode);
+        let mut buffer = [0; FRAME_MAX];
+        if let Some(frame) = frame.or(derived) {
+            let again = frame.encode(&mut buffer);
+            assert!(again.is_some() || $bytes.len() > FRAME_MAX);
+            let again = again.unwrap_or_default();
+            assert!(
+                again.len() <= $bytes.len() && $frame::decode(again) == Some(frame)
+                    || again.is_empty()
+            );
+            let short = &again[..again.len().saturating_sub(1)];
+            assert_eq!($frame::decode(short), None);
+        }
+    }};
+}
+
 /// init to manager: as the others; besides, init's own decoder takes what postcard's takes, as the same, and
 /// neither init's decoder nor its encoder allocates anything. (A length in more bytes than 32 bits take, which nobody
 /// writes, is a number to postcard on a machine of 64 bits, and nothing to init.)
 pub fn from_init(bytes: &[u8]) {
-    let (frame, derived) = both(bytes, ToManager::decode);
-    let mut buffer = [0; FRAME_MAX];
-    if let Some(frame) = frame.or(derived) {
-        let again = frame.encode(&mut buffer);
-        assert!(again.is_some() || bytes.len() > FRAME_MAX);
-        let again = again.unwrap_or_default();
-        assert!(
-            again.len() <= bytes.len() && ToManager::decode(again) == Some(frame)
-                || again.is_empty()
-        );
-        assert_eq!(
-            ToManager::decode(&again[..again.len().saturating_sub(1)]),
-            None
-        );
-    }
+    read_and_written!(ToManager, bytes);
 }
 
 /// Manager to init: the same.
 pub fn to_init(bytes: &[u8]) {
-    let (frame, derived) = both(bytes, FromManager::decode);
-    let mut buffer = [0; FRAME_MAX];
-    if let Some(frame) = frame.or(derived) {
-        let again = frame.encode(&mut buffer);
-        assert!(again.is_some() || bytes.len() > FRAME_MAX);
-        let again = again.unwrap_or_default();
-        assert!(
-            again.len() <= bytes.len() && FromManager::decode(again) == Some(frame)
-                || again.is_empty()
-        );
-        assert_eq!(
-            FromManager::decode(&again[..again.len().saturating_sub(1)]),
-            None
-        );
-    }
+    read_and_written!(FromManager, bytes);
 }
 
 /// What init's decoder and what postcard's makes of a frame.

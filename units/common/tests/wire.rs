@@ -11,7 +11,7 @@ use units::state::{
     ActiveState, Exit, Invocation, JobMode, JobResult, JobVerb, Outcome, ProcId, Report,
 };
 use units::wire::control::{Reply, Request};
-use units::wire::helper::{Command, FromHelper, ToHelper, Verb};
+use units::wire::helper::{Command, FromHelper, LOAD, ToHelper, UnitSource, Verb};
 use units::wire::{MAX_FRAME, WireError, decode, encode};
 
 fn hex(bytes: &[u8]) -> String {
@@ -19,6 +19,19 @@ fn hex(bytes: &[u8]) -> String {
         write!(text, "{byte:02x}").unwrap();
         text
     })
+}
+
+/// By its first byte a helper tells a unit from what cannot wait for its journal.
+#[test]
+fn a_load_begins_with_its_byte() {
+    let load = ToHelper::Load(UnitSource {
+        unit: "a.service".into(),
+        files: Vec::new(),
+        entries: Vec::new(),
+        description: "A".into(),
+        cgroup: String::new(),
+    });
+    assert_eq!(encode(&load).unwrap()[0], LOAD);
 }
 
 /// A helper of the previous version must understand these for ever.
