@@ -1,7 +1,7 @@
 # sysmaster: build, image, tests. `make help` lists the targets.
 #
 # The work is done by small scripts that can be run by hand as well:
-#   ports/toolchain/   setup, cross, dist, fetch-deb, size, licences, no-std
+#   ports/toolchain/   setup, cross, dist, plain-musl, fetch-deb, size, licences, no-std
 #   rootfs/            build-image
 #   qemu-tests/        boot (QEMU), suite (all tests), corpus/run
 
