@@ -425,7 +425,9 @@ impl Engine {
     }
 
     fn note_end(&mut self, unit: u32, verb: JobVerb, result: JobResult) {
-        let starts = matches!(verb, JobVerb::Start | JobVerb::VerifyActive);
+        // A restart that ends so was a start whose turn had not come.
+        let starts = matches!(verb, JobVerb::Start | JobVerb::VerifyActive)
+            || verb == JobVerb::Restart && result == JobResult::Dependency;
         if !result.is_success() && starts && !mutant!(10) {
             self.doomed.push_back((unit, Doom::Start));
         } else if !result.is_success() && verb == JobVerb::Stop {
