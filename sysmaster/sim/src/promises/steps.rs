@@ -36,6 +36,7 @@ impl Watch {
         }
         let mut found = Vec::new();
         self.check_answer(sight, &mut found);
+        check_names(sight, &mut found);
         self.check_pulled_in(sight, &mut found);
         self.check_mode(&mut found);
         self.check_actions(sight, &mut found);
@@ -367,6 +368,18 @@ impl Watch {
         let units = sight.store.keys().filter(|(kind, _)| *kind == 0).count();
         if units > sight.engine.units().count() {
             found.push(format!("store: {units} records of units"));
+        }
+    }
+}
+
+/// Each name of a unit that is loaded leads to it.
+fn check_names(sight: &Sight<'_>, found: &mut Vec<String>) {
+    for spec in sight.loaded.values() {
+        for alias in &spec.names {
+            let unit = sight.unit(alias).map(|unit| unit.name);
+            if unit != Some(&spec.id) {
+                found.push(format!("alias: {alias} of {} leads to {unit:?}", spec.id));
+            }
         }
     }
 }
