@@ -58,19 +58,84 @@ def _close(record, block):
         record.units[block.pop("Id")] = block
 
 
-# Trees whose difference is decided on in docs/differences.md, by seed.
-DECIDED = {
-    41: "a restart that is given up is no success",
-    42: "units started by one command are started one by one",
-    45: "a reload during the start follows it",
-}
+# What is meant to differ, by docs/differences.md, and decides the rest of the tree: each rule looks at the tree and at
+# systemd's record of it, and says whether it came to that.
+
+
+def _values(tree, unit, *directives):
+    return [value for _, directive, value in tree["units"].get(unit, []) if directive in directives]
+
+
+def _service(unit):
+    return unit.partition(".")[0]
+
+
+def _pulled_in(tree, units, *directives):
+    """These units, and what they pull in over such directives."""
+    found, open_ = set(), list(units)
+    while open_:
+        unit = open_.pop()
+        if unit not in found:
+            found.add(unit)
+            open_ += _values(tree, unit, *directives)
+    return found
+
+
+def given_up_restart(tree, record):
+    """A restart that is given up is no success: in systemd its OnSuccess= units start."""
+    for unit in tree["units"]:
+        waits = [int(value) * 1000 for value in _values(tree, unit, "RestartSec")]
+        for other in _values(tree, unit, "OnSuccess") if waits else []:
+            for at in [at for at, who, event in record.events if who == _service(other) and event == "begin"]:
+                own = [(when, event) for when, who, event in record.events if who.partition(":")[0] == _service(unit) and when < at]
+                if own and own[-1][1].startswith("exit") and CLOSE < at - own[-1][0] < waits[0]:
+                    return True
+    return False
+
+
+def one_by_one(tree, record):
+    """Units of one command are started one by one: what one of them needs to be up already may be what the next one
+    starts."""
+    needs = "Requires", "BindsTo", "Wants", "Upholds"
+    for _, words in tree["commands"]:
+        units = _units(words) if "start" in words[0] else []
+        for index in range(1, len(units)):
+            verified = {value for unit in _pulled_in(tree, units[:index], *needs) for value in _values(tree, unit, "Requisite")}
+            if verified & _pulled_in(tree, units[index:], *needs):
+                return True
+    return False
+
+
+def reload_during_start(tree, record):
+    """A reload during the start follows it: in systemd it is done when the start is."""
+    for at, words in tree["commands"]:
+        units = _pulled_in(tree, _units(words), "PropagatesReloadTo") if "reload" in words[0] else []
+        if any(_is_starting(tree, record, unit, at) for unit in units):
+            return True
+    return False
+
+
+def _is_starting(tree, record, unit, at):
+    """Whether a step of the unit's start is under way at this moment."""
+    name = _service(unit)
+    last = {"notify": ("ready",), "oneshot": ()}.get("".join(_values(tree, unit, "Type")), ("begin",))
+    for who, done in (f"{name}:startpre", ()), (name, last), (f"{name}:startpost", ()):
+        own = [event for when, of, event in record.events if of == who and when <= at + CLOSE]
+        # (A step's end is its exit or the like; its beginning alone leaves it under way.)
+        if own and own[-1] == "begin" and "begin" not in done:
+            return True
+    return False
+
+
+DECIDED = (given_up_restart, one_by_one, reload_during_start)
 
 
 def racy(tree, record):
     """Why nobody can say what should happen, or None: two moments that come by themselves, or one and a
     command, are too near to each other; or nothing came to rest."""
-    if tree["seed"] in DECIDED:
-        return DECIDED[tree["seed"]]
+    for rule in DECIDED:
+        if rule(tree, record):
+            return " ".join(rule.__doc__.split())
     moments = [(at, "command") for at, _ in tree["commands"]]
     for at, who, event in record.events:
         if event in ("ready", "end") or event.startswith("exit"):
