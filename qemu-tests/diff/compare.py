@@ -84,11 +84,12 @@ def _pulled_in(tree, units, *directives):
 def given_up_restart(tree, record):
     """A restart that is given up is no success: in systemd its OnSuccess= units start."""
     for unit in tree["units"]:
-        waits = [int(value) * 1000 for value in _values(tree, unit, "RestartSec")]
-        for other in _values(tree, unit, "OnSuccess") if waits else []:
+        restarts = _values(tree, unit, "Restart")
+        for other in _values(tree, unit, "OnSuccess") if restarts else []:
             for at in [at for at, who, event in record.events if who == _service(other) and event == "begin"]:
-                own = [(when, event) for when, who, event in record.events if who.partition(":")[0] == _service(unit) and when < at]
-                if own and own[-1][1].startswith("exit") and CLOSE < at - own[-1][0] < waits[0]:
+                own = [(when, event) for when, who, event in record.events if _service(who).partition(":")[0] == _service(unit) and when < at]
+                commanded = any(0 <= at - when < CLOSE for when, _ in tree["commands"])
+                if commanded and own and own[-1][1].startswith("exit") and at - own[-1][0] > CLOSE:
                     return True
     return False
 
@@ -127,15 +128,41 @@ def _is_starting(tree, record, unit, at):
     return False
 
 
-DECIDED = (given_up_restart, one_by_one, reload_during_start)
+def unordered_requisite(tree, record):
+    """What is Requisite= and not ordered is looked at first: in systemd the job of the unit whose name comes first runs
+    first."""
+    for unit in tree["units"]:
+        ordered = {name for pair in order(tree) if _service(unit) in pair for name in pair}
+        for other in _values(tree, unit, "Requisite"):
+            if _service(other) in ordered:
+                continue
+            for at in [at for at, who, event in record.events if who == _service(unit) and event == "begin"]:
+                theirs = [event for when, who, event in record.events if who == _service(other) and when <= at + CLOSE]
+                if not theirs or theirs[-1] == "end" or theirs[-1].startswith("exit"):
+                    return True
+    return False
+
+
+def garbage_of_isolation(tree, record):
+    """Jobs that have lost their cause are left out in mode isolate as well: systemd refuses for them."""
+    for number, (_, words) in enumerate(tree["commands"]):
+        if words[0] == "isolate" and any("conflicting jobs" in line for line in record.said.get(number, [])):
+            return True
+    return False
+
+
+def decided(tree, record):
+    """What is meant to differ and decides the rest of the tree, in words, or None."""
+    found = [rule for rule in DECIDED if rule(tree, record)]
+    return " ".join(found[0].__doc__.split()) if found else None
+
+
+DECIDED = (given_up_restart, one_by_one, reload_during_start, unordered_requisite, garbage_of_isolation)
 
 
 def racy(tree, record):
     """Why nobody can say what should happen, or None: two moments that come by themselves, or one and a
     command, are too near to each other; or nothing came to rest."""
-    for rule in DECIDED:
-        if rule(tree, record):
-            return " ".join(rule.__doc__.split())
     moments = [(at, "command") for at, _ in tree["commands"]]
     for at, who, event in record.events:
         if event in ("ready", "end") or event.startswith("exit"):
@@ -193,7 +220,7 @@ def differences(tree, theirs, ours):
         left, right = theirs.units.get(unit, {}), ours.units.get(unit, {})
         for name in PROPERTIES:
             # systemd has forgotten the restarts of a unit that is down as soon as nothing refers to it.
-            if name == "NRestarts" and "inactive" in (left.get("ActiveState"), right.get("ActiveState")):
+            if name == "NRestarts" and ("inactive" in (left.get("ActiveState"), right.get("ActiveState")) or _hurried(tree, theirs, unit)):
                 continue
             if name in left and left[name] != right.get(name):
                 found.append(f"{unit}: {name}: systemd {left.get(name)}, ours {right.get(name)}")
@@ -203,9 +230,21 @@ def differences(tree, theirs, ours):
     return found + _events(theirs, ours) + _order(tree, theirs, ours)
 
 
+def _hurried(tree, record, unit):
+    """Whether the unit was started while it waited for its restart, which is none then."""
+    waits = max([int(value) * 1000 for value in _values(tree, unit, "RestartSec")], default=0)
+    own = [(at, event) for at, who, event in record.events if who.partition(":")[0] == _service(unit)]
+    return any(
+        before[1].startswith("exit") and at[1] == "begin" and at[0] - before[0] < waits - CLOSE for before, at in zip(own, own[1:])
+    )
+
+
 def _documented(words, theirs, ours):
     """Whether docs/differences.md says so of these exit statuses: the reload of a unit that was not read before is
     refused by systemd, and it does not know units any more that are down."""
+    # Refused one of several units, the command ends with that; systemctl goes on and ends with what went wrong last.
+    if len(_units(words)) > 1 and theirs and ours:
+        return True
     if words[0] == "reload":
         return (theirs, ours) == (3, 0 if "--no-block" in words else 1)
     # The first start's job, which has nothing to do, is cancelled there by the second's flush.
