@@ -161,7 +161,8 @@ struct Step {
     failed: Vec<UnitName>,
     /// Units of which something was said to people.
     told: BTreeSet<UnitName>,
-    cycle: bool,
+    /// Units whose jobs were left out to break an ordering cycle.
+    off_cycles: BTreeSet<UnitName>,
     rejected: bool,
     accepted: bool,
     /// Records, commands, changes, ends of jobs.
