@@ -310,6 +310,10 @@ impl Maker {
     }
 
     fn ask(&mut self) -> Event {
+        // What a client asked for may be half done.
+        if self.rng.chance(8) {
+            self.crash();
+        }
         let unit = self.any_name();
         if self.rng.chance(12) {
             let others = self.rng.below(4);
