@@ -59,7 +59,7 @@ def _close(record, block):
 
 
 # What is meant to differ, by docs/differences.md, and decides the rest of the tree: each rule looks at the tree and at
-# systemd's record of it, and says whether it came to that.
+# the record of it, systemd's as a rule, and says whether it came to that.
 
 
 def _values(tree, unit, *directives):
@@ -129,8 +129,7 @@ def _is_starting(tree, record, unit, at):
 
 
 def unordered_requisite(tree, record):
-    """What is Requisite= and not ordered is looked at first: in systemd the job of the unit whose name comes first runs
-    first."""
+    """Of a Requisite= without an order it is open whether it is verified in time."""
     for unit in tree["units"]:
         ordered = {name for pair in order(tree) if _service(unit) in pair for name in pair}
         for other in _values(tree, unit, "Requisite"):
@@ -151,13 +150,20 @@ def garbage_of_isolation(tree, record):
     return False
 
 
-def decided(tree, record):
+def flush_of_nothing(tree, record):
+    """A flush with nothing to do cancels nothing: in systemd it does."""
+    flushes = [at for at, words in tree["commands"] if "--job-mode=flush" in words]
+    canceled = [record.commands[number][1] for number, lines in record.said.items() if any("canceled" in line for line in lines)]
+    return any(0 <= end - at < CLOSE for at in flushes for end in canceled)
+
+
+def decided(tree, theirs, ours):
     """What is meant to differ and decides the rest of the tree, in words, or None."""
-    found = [rule for rule in DECIDED if rule(tree, record)]
+    found = [rule for rule in DECIDED if rule(tree, theirs) or rule is unordered_requisite and rule(tree, ours)]
     return " ".join(found[0].__doc__.split()) if found else None
 
 
-DECIDED = (given_up_restart, one_by_one, reload_during_start, unordered_requisite, garbage_of_isolation)
+DECIDED = (given_up_restart, one_by_one, reload_during_start, unordered_requisite, garbage_of_isolation, flush_of_nothing)
 
 
 def racy(tree, record):
