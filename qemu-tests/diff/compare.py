@@ -58,19 +58,117 @@ def _close(record, block):
         record.units[block.pop("Id")] = block
 
 
-# Trees whose difference is decided on in docs/differences.md, by seed.
-DECIDED = {
-    41: "a restart that is given up is no success",
-    42: "units started by one command are started one by one",
-    45: "a reload during the start follows it",
-}
+# What is meant to differ, by docs/differences.md, and decides the rest of the tree: each rule looks at the tree and at
+# the record of it, systemd's as a rule, and says whether it came to that.
+
+
+def _values(tree, unit, *directives):
+    return [value for _, directive, value in tree["units"].get(unit, []) if directive in directives]
+
+
+def _service(unit):
+    return unit.partition(".")[0]
+
+
+def _pulled_in(tree, units, *directives):
+    """These units, and what they pull in over such directives."""
+    found, open_ = set(), list(units)
+    while open_:
+        unit = open_.pop()
+        if unit not in found:
+            found.add(unit)
+            open_ += _values(tree, unit, *directives)
+    return found
+
+
+def given_up_restart(tree, record):
+    """A restart that is given up is no success: in systemd its OnSuccess= units start."""
+    for unit in tree["units"]:
+        restarts = _values(tree, unit, "Restart")
+        for other in _values(tree, unit, "OnSuccess") if restarts else []:
+            for at in [at for at, who, event in record.events if who == _service(other) and event == "begin"]:
+                own = [(when, event) for when, who, event in record.events if _service(who).partition(":")[0] == _service(unit) and when < at]
+                commanded = any(0 <= at - when < CLOSE for when, _ in tree["commands"])
+                if commanded and own and own[-1][1].startswith("exit") and at - own[-1][0] > CLOSE:
+                    return True
+    return False
+
+
+def one_by_one(tree, record):
+    """Units of one command are started one by one: what one of them needs to be up already may be what the next one
+    starts."""
+    needs = "Requires", "BindsTo", "Wants", "Upholds"
+    for _, words in tree["commands"]:
+        units = _units(words) if "start" in words[0] else []
+        for index in range(1, len(units)):
+            verified = {value for unit in _pulled_in(tree, units[:index], *needs) for value in _values(tree, unit, "Requisite")}
+            if verified & _pulled_in(tree, units[index:], *needs):
+                return True
+    return False
+
+
+def reload_during_start(tree, record):
+    """A reload during the start follows it: in systemd it is done when the start is."""
+    for at, words in tree["commands"]:
+        units = _pulled_in(tree, _units(words), "PropagatesReloadTo") if "reload" in words[0] else []
+        if any(_is_starting(tree, record, unit, at) for unit in units):
+            return True
+    return False
+
+
+def _is_starting(tree, record, unit, at):
+    """Whether a step of the unit's start is under way at this moment."""
+    name = _service(unit)
+    last = {"notify": ("ready",), "oneshot": ()}.get("".join(_values(tree, unit, "Type")), ("begin",))
+    for who, done in (f"{name}:startpre", ()), (name, last), (f"{name}:startpost", ()):
+        own = [event for when, of, event in record.events if of == who and when <= at + CLOSE]
+        # (A step's end is its exit or the like; its beginning alone leaves it under way.)
+        if own and own[-1] == "begin" and "begin" not in done:
+            return True
+    return False
+
+
+def unordered_requisite(tree, record):
+    """Of a Requisite= without an order it is open whether it is verified in time."""
+    for unit in tree["units"]:
+        ordered = {name for pair in order(tree) if _service(unit) in pair for name in pair}
+        for other in _values(tree, unit, "Requisite"):
+            if _service(other) in ordered:
+                continue
+            for at in [at for at, who, event in record.events if who == _service(unit) and event == "begin"]:
+                theirs = [event for when, who, event in record.events if who == _service(other) and when <= at + CLOSE]
+                if not theirs or theirs[-1] == "end" or theirs[-1].startswith("exit"):
+                    return True
+    return False
+
+
+def garbage_of_isolation(tree, record):
+    """Jobs that have lost their cause are left out in mode isolate as well: systemd refuses for them."""
+    for number, (_, words) in enumerate(tree["commands"]):
+        if words[0] == "isolate" and any("conflicting jobs" in line for line in record.said.get(number, [])):
+            return True
+    return False
+
+
+def flush_of_nothing(tree, record):
+    """A flush with nothing to do cancels nothing: in systemd it does."""
+    flushes = [at for at, words in tree["commands"] if "--job-mode=flush" in words]
+    canceled = [record.commands[number][1] for number, lines in record.said.items() if any("canceled" in line for line in lines)]
+    return any(0 <= end - at < CLOSE for at in flushes for end in canceled)
+
+
+def decided(tree, theirs, ours):
+    """What is meant to differ and decides the rest of the tree, in words, or None."""
+    found = [rule for rule in DECIDED if rule(tree, theirs) or rule is unordered_requisite and rule(tree, ours)]
+    return " ".join(found[0].__doc__.split()) if found else None
+
+
+DECIDED = (given_up_restart, one_by_one, reload_during_start, unordered_requisite, garbage_of_isolation, flush_of_nothing)
 
 
 def racy(tree, record):
     """Why nobody can say what should happen, or None: two moments that come by themselves, or one and a
     command, are too near to each other; or nothing came to rest."""
-    if tree["seed"] in DECIDED:
-        return DECIDED[tree["seed"]]
     moments = [(at, "command") for at, _ in tree["commands"]]
     for at, who, event in record.events:
         if event in ("ready", "end") or event.startswith("exit"):
@@ -128,7 +226,7 @@ def differences(tree, theirs, ours):
         left, right = theirs.units.get(unit, {}), ours.units.get(unit, {})
         for name in PROPERTIES:
             # systemd has forgotten the restarts of a unit that is down as soon as nothing refers to it.
-            if name == "NRestarts" and "inactive" in (left.get("ActiveState"), right.get("ActiveState")):
+            if name == "NRestarts" and ("inactive" in (left.get("ActiveState"), right.get("ActiveState")) or _hurried(tree, theirs, unit)):
                 continue
             if name in left and left[name] != right.get(name):
                 found.append(f"{unit}: {name}: systemd {left.get(name)}, ours {right.get(name)}")
@@ -138,9 +236,21 @@ def differences(tree, theirs, ours):
     return found + _events(theirs, ours) + _order(tree, theirs, ours)
 
 
+def _hurried(tree, record, unit):
+    """Whether the unit was started while it waited for its restart, which is none then."""
+    waits = max([int(value) * 1000 for value in _values(tree, unit, "RestartSec")], default=0)
+    own = [(at, event) for at, who, event in record.events if who.partition(":")[0] == _service(unit)]
+    return any(
+        before[1].startswith("exit") and at[1] == "begin" and at[0] - before[0] < waits - CLOSE for before, at in zip(own, own[1:])
+    )
+
+
 def _documented(words, theirs, ours):
     """Whether docs/differences.md says so of these exit statuses: the reload of a unit that was not read before is
     refused by systemd, and it does not know units any more that are down."""
+    # Refused one of several units, the command ends with that; systemctl goes on and ends with what went wrong last.
+    if len(_units(words)) > 1 and theirs and ours:
+        return True
     if words[0] == "reload":
         return (theirs, ours) == (3, 0 if "--no-block" in words else 1)
     # The first start's job, which has nothing to do, is cancelled there by the second's flush.

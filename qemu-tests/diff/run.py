@@ -117,6 +117,9 @@ def judge(plan, theirs, ours):
     if theirs is None or ours is None:
         return SKIPPED, ["a service was ended as it began"]
     found = compare.differences(plan, theirs, ours)
+    why = compare.decided(plan, theirs, ours) if found else None
+    if why:
+        return SKIPPED, [why]
     return (FAILED if found else PASSED), found
 
 

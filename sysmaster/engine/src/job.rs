@@ -56,8 +56,8 @@ pub(crate) struct Job {
     /// Before `transaction` changed it.
     pub was: Option<(JobVerb, u32)>,
     pub cause: JobCause,
-    /// When it will be given up.
-    pub deadline: Option<Micros>,
+    /// When it will be given up; 0: never.
+    pub deadline: Micros,
     /// In the run queue.
     pub queued: bool,
     /// It came with the transaction that is being committed, and is in nobody's count yet.
@@ -83,7 +83,7 @@ impl Job {
             seq: self.seq,
             was: self.was,
             cause,
-            deadline: Some(self.deadline.unwrap_or(0)),
+            deadline: Some(self.deadline),
         }
     }
 }

@@ -61,8 +61,8 @@
 //! | what | bytes |
 //! |---|---|
 //! | unit without dependencies, name included | 285 |
-//! | service with default dependencies | 409 |
-//! | the same, after and requiring another one | 473 |
+//! | service with default dependencies | 401 |
+//! | the same, after and requiring another one | 429 |
 //! | queued job, with what its transaction keeps | 293 |
 //!
 //! A job of one unit allocates less than 4 KiB, however many units there are, and gives most of it

@@ -7,11 +7,12 @@
 use crate::api::Backing;
 use crate::graph::NONE;
 use crate::history::History;
+use crate::job;
 use crate::rel::Edge;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use units::spec::{Action, CollectMode, LoadState, StartLimit, UnitSpec};
-use units::state::{ActiveState, Invocation, JobMode, Micros, Outcome};
+use units::state::{ActiveState, Invocation, JobMode, JobVerb, Micros, Outcome};
 use units::wire::helper::Verb;
 
 /// What a unit file may say and most do not.
@@ -74,6 +75,82 @@ impl Settings {
     }
 }
 
+/// What a search for cycles has found out about a unit so far: whether it is on the search's path, what of its job
+/// counts for the order, and how many jobs go first.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Visit {
+    /// Its number; of another search, the rest says nothing.
+    search: u32,
+    /// Four bits, and the count above them.
+    found: u32,
+}
+
+impl Visit {
+    const ON_PATH: u32 = 1;
+    const GOES_DOWN: u32 = 2;
+    const IGNORES_ORDER: u32 = 4;
+    const HAS_NO_JOB: u32 = 8;
+    const ONE_FIRST: u32 = 16;
+
+    /// The search comes to a unit whose job does this.
+    pub fn new(search: u32, (verb, ignore_order): (JobVerb, bool)) -> Self {
+        let down = u32::from(job::goes_down(verb)) * Self::GOES_DOWN;
+        let alone = u32::from(ignore_order) * Self::IGNORES_ORDER;
+        Self {
+            search,
+            found: Self::ON_PATH | down | alone,
+        }
+    }
+
+    /// The search has come to a unit without a job.
+    pub fn idle(search: u32) -> Self {
+        Self {
+            search,
+            found: Self::HAS_NO_JOB,
+        }
+    }
+
+    #[inline(always)]
+    pub fn is_of(self, search: u32) -> bool {
+        self.search == search
+    }
+
+    #[inline(always)]
+    pub fn is_on_path(self) -> bool {
+        self.found & Self::ON_PATH != 0
+    }
+
+    /// Everything behind the unit was seen.
+    pub fn leave(&mut self) {
+        self.found &= !Self::ON_PATH;
+    }
+
+    /// What its job does and whether that ignores order, as far as it counts for the order.
+    #[inline(always)]
+    pub fn doing(self) -> Option<(JobVerb, bool)> {
+        if self.found & Self::HAS_NO_JOB != 0 {
+            return None;
+        }
+        let verb = if self.found & Self::GOES_DOWN != 0 {
+            JobVerb::Stop
+        } else {
+            JobVerb::Start
+        };
+        Some((verb, self.found & Self::IGNORES_ORDER != 0))
+    }
+
+    /// One more job goes before its job.
+    #[inline(always)]
+    pub fn wait(&mut self) {
+        self.found += Self::ONE_FIRST;
+    }
+
+    /// How many jobs go first.
+    pub fn blockers(self) -> u32 {
+        self.found / Self::ONE_FIRST
+    }
+}
+
 /// A unit.
 #[derive(Debug)]
 pub(crate) struct Unit {
@@ -84,8 +161,8 @@ pub(crate) struct Unit {
     pub rels: u32,
     /// Scratch of the transaction being built: its generation and the unit's first job in it.
     pub scratch: (u32, u32),
-    /// Scratch of the search for cycles: generation, and whether it is on the path or done.
-    pub visit: (u32, bool),
+    /// Scratch of the search for cycles.
+    pub visit: Visit,
     /// Where its job is among all; `NONE` if it has none.
     pub job: u32,
     pub active: ActiveState,
@@ -134,7 +211,7 @@ impl Unit {
             order_at: (0, 0),
             rels: 0,
             scratch: (0, NONE),
-            visit: (0, false),
+            visit: Visit::default(),
             job: NONE,
             active: ActiveState::Inactive,
             backing: Backing::Helper,

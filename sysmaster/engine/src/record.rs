@@ -71,6 +71,11 @@ impl Outbox {
         lines.collect()
     }
 
+    /// The record of the unit's job is to be written.
+    pub fn job_is_dirty(&mut self, unit: u32) {
+        self.jobs.push(unit);
+    }
+
     /// A recorded job has ended, or (`replaced`) made room for another one.
     pub fn ended(&mut self, job: JobId, replaced: bool) {
         if replaced {
@@ -94,7 +99,7 @@ impl Engine {
         if let Some(job) = self.arena.job_mut(unit)
             && !core::mem::replace(&mut job.dirty, true)
         {
-            self.outbox.jobs.push(unit);
+            self.outbox.job_is_dirty(unit);
         }
     }
 
@@ -148,21 +153,18 @@ impl Engine {
     /// Writes the unit's job, or only if it came with a transaction that is not committed yet.
     fn write_job(&mut self, unit: u32, new_only: bool, effects: &mut Vec<Effect>) -> bool {
         let committed = self.stored.committed;
-        let Some(name) = self.arena.title(unit).cloned() else {
-            return true;
-        };
-        let cause = self.arena.job(unit).map(|job| self.cause_record(job.cause));
-        let Some(job) = self.arena.job_mut(unit) else {
+        let Some((job, name)) = self.arena.job(unit).zip(self.arena.title(unit)) else {
             return true;
         };
         if new_only && job.transaction <= committed {
             return false;
         }
-        if core::mem::take(&mut job.dirty) {
-            job.recorded = true;
-            effects.push(Effect::Record(Record::Job(
-                job.record(name, cause.unwrap_or_default()),
-            )));
+        if job.dirty {
+            let record = job.record(name.clone(), self.cause_record(job.cause));
+            effects.push(Effect::Record(Record::Job(record)));
+            if let Some(job) = self.arena.job_mut(unit) {
+                (job.dirty, job.recorded) = (false, true);
+            }
         }
         true
     }

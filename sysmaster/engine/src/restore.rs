@@ -19,8 +19,11 @@ use crate::{Engine, Timer};
 use alloc::string::String;
 use alloc::vec::Vec;
 use units::name::UnitName;
-use units::state::{JobResult, JobVerb, Outcome};
+use units::state::{JobResult, JobVerb, Micros, Outcome};
 use units::wire::helper::Verb;
+
+/// In place of a job's deadline, until it is taken up: by a version that recorded none.
+const NOT_RECORDED: Micros = Micros::MAX;
 
 impl Engine {
     /// Puts a stored state into a new engine. Called before the first step; what it found out of
@@ -129,10 +132,7 @@ impl Engine {
             seq: record.seq,
             was: None,
             cause,
-            // Not recorded is 0 here until it is taken up.
-            deadline: record
-                .deadline
-                .map_or(Some(0), |at| (at != 0).then_some(at)),
+            deadline: record.deadline.unwrap_or(NOT_RECORDED),
             queued: false,
             fresh: false,
             recorded: true,
@@ -186,11 +186,12 @@ impl Engine {
             let given = job.seq != 0 && job.seq == it.seq;
             let timeout = it.settings().job_timeout;
             let deadline = match job.deadline {
-                Some(0) => timeout.map(|timeout| job.since.saturating_add(timeout)),
+                NOT_RECORDED => timeout.map_or(0, |timeout| job.since.saturating_add(timeout)),
                 known => known,
             };
-            self.deadlines
-                .extend(deadline.map(|at| (at, unit, Timer::Job)));
+            if deadline != 0 {
+                self.deadlines.insert((deadline, unit, Timer::Job));
+            }
             if let Some(job) = self.arena.job_mut(unit) {
                 job.deadline = deadline;
                 job.seq = if given { job.seq } else { 0 };

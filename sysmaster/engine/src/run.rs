@@ -29,14 +29,14 @@ use units::state::{ActiveState, Invocation, JobResult, JobVerb, Outcome};
 use units::wire::helper::Verb;
 
 impl Engine {
-    /// Gives a unit a job. It is in nobody's count until [`Engine::count_fresh`].
+    /// Gives a unit a job. A fresh one is in nobody's count until [`Engine::count_fresh`].
     pub(crate) fn attach(&mut self, job: Job) {
         let unit = job.unit;
         if job.phase != Phase::Waiting {
             self.busy += 1;
         }
-        if let Some(at) = job.deadline {
-            self.deadlines.insert((at, unit, Timer::Job));
+        if job.deadline != 0 {
+            self.deadlines.insert((job.deadline, unit, Timer::Job));
         }
         self.arena.put_job(job);
     }
@@ -47,8 +47,8 @@ impl Engine {
         if job.phase != Phase::Waiting {
             self.busy -= 1;
         }
-        if let Some(at) = job.deadline {
-            self.deadlines.remove(&(at, unit, Timer::Job));
+        if job.deadline != 0 {
+            self.deadlines.remove(&(job.deadline, unit, Timer::Job));
         }
         Some(job)
     }
@@ -157,7 +157,9 @@ impl Engine {
             return;
         }
         if job.blockers != 0 {
-            self.set_phase(unit, Phase::Waiting);
+            if job.phase == Phase::Held {
+                self.set_phase(unit, Phase::Waiting);
+            }
         } else if !core::mem::replace(&mut job.queued, true) {
             self.runnable.push_back(unit);
         }
@@ -374,11 +376,9 @@ impl Engine {
             return;
         };
         let old = job.deadline;
-        if old.is_none_or(|old| at < old) {
-            job.deadline = Some(at);
-            if let Some(old) = old {
-                self.deadlines.remove(&(old, unit, Timer::Job));
-            }
+        if old == 0 || at < old {
+            job.deadline = at;
+            self.deadlines.remove(&(old, unit, Timer::Job));
             self.deadlines.insert((at, unit, Timer::Job));
         }
     }
@@ -425,7 +425,9 @@ impl Engine {
     }
 
     fn note_end(&mut self, unit: u32, verb: JobVerb, result: JobResult) {
-        let starts = matches!(verb, JobVerb::Start | JobVerb::VerifyActive);
+        // A restart that ends so was a start whose turn had not come.
+        let starts = matches!(verb, JobVerb::Start | JobVerb::VerifyActive)
+            || verb == JobVerb::Restart && result == JobResult::Dependency;
         if !result.is_success() && starts && !mutant!(10) {
             self.doomed.push_back((unit, Doom::Start));
         } else if !result.is_success() && verb == JobVerb::Stop {
@@ -456,7 +458,7 @@ impl Engine {
 
     pub(crate) fn job_timed_out(&mut self, unit: u32) {
         if let Some(job) = self.arena.job_mut(unit) {
-            job.deadline = None;
+            job.deadline = 0;
             if mutant!(21) {
                 return;
             }

@@ -153,7 +153,7 @@ fn view_of(job: &Job) -> JobView {
         verb: job.verb,
         phase: job.phase,
         since: job.since,
-        deadline: job.deadline,
+        deadline: (job.deadline != 0).then_some(job.deadline),
         blockers: job.blockers,
         irreversible: job.irreversible,
     }

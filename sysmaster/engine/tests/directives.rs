@@ -7,39 +7,13 @@
     clippy::indexing_slicing
 )]
 
+mod worlds;
+
 use engine::api::{Input, Verdict};
 use sim::{Does, World};
-use units::spec::{Action, CollectMode, StartLimit, UnitSpec};
+use units::spec::{Action, CollectMode, StartLimit};
 use units::state::{ActiveState, JobMode, JobResult, JobVerb};
-
-fn world(units: &[(&str, &str)]) -> World {
-    let mut world = World::new();
-    for (unit, text) in units {
-        world.unit(unit, text);
-    }
-    for (unit, _) in units {
-        world.load(unit);
-    }
-    world
-}
-
-/// Changes a unit's file, and reads it again.
-fn set(world: &mut World, unit: &str, change: impl FnOnce(&mut UnitSpec)) {
-    change(world.specs.get_mut(&sim::name(unit)).unwrap());
-    world.load(unit);
-}
-
-#[track_caller]
-fn happened(world: &World, line: &str) {
-    let found = world.trace.iter().any(|l| l == line);
-    assert!(found, "no “{line}” in {:#?}", world.trace);
-}
-
-#[track_caller]
-fn did_not_happen(world: &World, line: &str) {
-    let found = world.trace.iter().any(|l| l == line);
-    assert!(!found, "“{line}” in {:#?}", world.trace);
-}
+use worlds::{did_not_happen, happened, set, world};
 
 // Requirements.
 

@@ -6,19 +6,11 @@
     clippy::indexing_slicing
 )]
 
+mod worlds;
+
 use sim::{Does, World};
 use units::state::{ActiveState, JobMode, JobVerb};
-
-fn world(units: &[(&str, &str)]) -> World {
-    let mut world = World::new();
-    for (unit, text) in units {
-        world.unit(unit, text);
-    }
-    for (unit, _) in units {
-        world.load(unit);
-    }
-    world
-}
+use worlds::world;
 
 /// A unit whose start is under way.
 fn starting(world: &mut World, unit: &str) {

@@ -10,6 +10,7 @@
 //! promise same-end                  a run without the crashes comes to the same end; each event is
 //!                                   over before the next one, and who depends comes after
 //! unit u00.service                  there is such a unit file
+//! alias u00.service a00.service     it has this other name
 //! dep u00.service After u01.service
 //! set u00.service start fails 20ms  how its start ends, and when
 //! ask start u00.service replace     a client's request
@@ -30,6 +31,8 @@ use units::state::{ActiveState, JobMode, JobVerb, Micros};
 pub enum Fact {
     /// There is a file, or there is none (any more).
     Unit(String, bool),
+    /// It has another name, by which it can be asked for and depended on.
+    Alias(String, String),
     /// It says that it depends on another, or does not (any more).
     Dep(String, DepKind, String, bool),
     /// A setting: key and value ([`crate::settings`]).
@@ -177,6 +180,7 @@ impl fmt::Display for Fact {
         match self {
             Self::Unit(unit, true) => write!(f, "unit {unit}"),
             Self::Unit(unit, false) => write!(f, "no-unit {unit}"),
+            Self::Alias(unit, alias) => write!(f, "alias {unit} {alias}"),
             Self::Dep(unit, kind, to, there) => {
                 let word = if *there { "dep" } else { "no-dep" };
                 write!(f, "{word} {unit} {} {to}", kind.as_str())
@@ -226,6 +230,7 @@ impl FromStr for Line {
                 word @ ("unit" | "no-unit") => {
                     return Some(Self::Fact(Fact::Unit(text(1)?, word == "unit")));
                 }
+                "alias" => return Some(Self::Fact(Fact::Alias(text(1)?, text(2)?))),
                 word @ ("dep" | "no-dep") => {
                     let kind = DepKind::from_key(words.get(2)?)?;
                     let fact = Fact::Dep(text(1)?, kind, text(3)?, word == "dep");
@@ -304,7 +309,9 @@ impl Line {
     /// The units it speaks of.
     pub fn units(&self) -> Vec<&str> {
         match self {
-            Self::Fact(Fact::Dep(unit, _, other, _)) => vec![unit, other],
+            Self::Fact(Fact::Dep(unit, _, other, _) | Fact::Alias(unit, other)) => {
+                vec![unit, other]
+            }
             Self::Fact(Fact::Unit(unit, _) | Fact::Set(unit, _, _)) => vec![unit],
             Self::Event(event) => match event {
                 Event::Ask(_, unit, _)

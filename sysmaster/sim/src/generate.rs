@@ -55,6 +55,11 @@ fn unit(i: usize) -> String {
     format!("u{i:02}.{kind}")
 }
 
+/// The other name of the i-th unit: every fourth has one.
+fn alias(i: usize) -> Option<String> {
+    (i % 4 == 1).then(|| unit(i).replacen('u', "a", 1))
+}
+
 const KINDS: [DepKind; 30] = [
     DepKind::Requires,
     DepKind::Requires,
@@ -111,6 +116,26 @@ impl Maker {
         unit(self.rng.below(self.size))
     }
 
+    /// A name of the i-th unit, by which it is asked for or depended on.
+    fn name(&mut self, i: usize) -> String {
+        let alias = alias(i).filter(|_| self.rng.chance(40));
+        alias.unwrap_or_else(|| unit(i))
+    }
+
+    /// A name of any unit.
+    fn any_name(&mut self) -> String {
+        let i = self.rng.below(self.size);
+        self.name(i)
+    }
+
+    /// There is a file of the i-th unit, with its other name.
+    fn file(&mut self, i: usize) {
+        self.fact(Fact::Unit(unit(i), true));
+        if let Some(alias) = alias(i) {
+            self.fact(Fact::Alias(unit(i), alias));
+        }
+    }
+
     /// A unit that another one may depend on.
     fn other(&mut self, i: usize) -> usize {
         if i > 0 && self.rng.chance(self.tidy) {
@@ -147,7 +172,7 @@ impl Maker {
 
     fn declare(&mut self, i: usize) {
         let unit = unit(i);
-        self.fact(Fact::Unit(unit.clone(), true));
+        self.file(i);
         for _ in 0..self.rng.below(5) {
             self.depend(i);
         }
@@ -165,7 +190,8 @@ impl Maker {
 
     fn depend(&mut self, i: usize) {
         let (from, kind) = (unit(i), self.rng.pick(&KINDS));
-        let other = unit(self.other(i));
+        let other = self.other(i);
+        let other = self.name(other);
         self.fact(Fact::Dep(from.clone(), kind, other.clone(), true));
         if self.rng.chance(60) && !matches!(kind, DepKind::Before | DepKind::OnFailure) {
             self.fact(Fact::Dep(from, DepKind::After, other, true));
@@ -247,7 +273,7 @@ impl Maker {
     fn something(&mut self) {
         let unit = self.any();
         let event = match self.rng.below(100) {
-            0..=32 => self.ask(unit),
+            0..=32 => self.ask(),
             33..=60 => Event::Work(1 + self.rng.below(8), self.rng.draw() >> 40),
             61..=66 => Event::Settle,
             67..=74 => Event::Wait(self.span()),
@@ -265,7 +291,7 @@ impl Maker {
                 Event::HelperDies(unit_type.into(), self.rng.below(5))
             }
             86..=87 => Event::Cancel(self.rng.below(50)),
-            88..=89 => Event::Reset(unit),
+            88..=89 => Event::Reset(self.any_name()),
             90..=93 => return self.edit(),
             94 => Event::Jump(self.span() * 20),
             95 => Event::Wall(self.span() * 1000),
@@ -283,10 +309,15 @@ impl Maker {
         self.event(event);
     }
 
-    fn ask(&mut self, unit: String) -> Event {
+    fn ask(&mut self) -> Event {
+        // What a client asked for may be half done.
+        if self.rng.chance(8) {
+            self.crash();
+        }
+        let unit = self.any_name();
         if self.rng.chance(12) {
             let others = self.rng.below(4);
-            let units = std::iter::once(unit).chain((0..others).map(|_| self.any()));
+            let units = std::iter::once(unit).chain((0..others).map(|_| self.any_name()));
             return Event::Atomic(units.collect());
         }
         let (verb, mode) = (self.verb(), self.mode());
@@ -337,7 +368,8 @@ impl Maker {
                 0..=3 => self.depend(i),
                 4..=5 => self.undo(&unit),
                 6..=7 => self.setting(&unit),
-                8 => self.fact(Fact::Unit(unit, false)),
+                // A name that was an alias is one until the next manager: see docs/differences.md.
+                8 if alias(i).is_none() => self.fact(Fact::Unit(unit, false)),
                 _ => self.declare(i),
             }
         }
@@ -371,14 +403,14 @@ impl Maker {
             if step == crash || self.rng.chance(30) {
                 self.crash();
             }
-            let unit = self.any();
+            let unit = self.any_name();
             let event = match self.rng.below(10) {
                 0..=3 => Event::Ask(JobVerb::Start, unit, JobMode::Replace),
                 4 => Event::Ask(JobVerb::Stop, unit, JobMode::Replace),
                 5 => Event::Ask(JobVerb::Restart, unit, JobMode::Replace),
                 6 => Event::Ask(JobVerb::ReloadOrStart, unit, JobMode::Replace),
-                7 => Event::Ends(unit, ActiveState::Failed),
-                8 => Event::Ends(unit, ActiveState::Inactive),
+                7 => Event::Ends(self.any(), ActiveState::Failed),
+                8 => Event::Ends(self.any(), ActiveState::Inactive),
                 _ => Event::Reset(unit),
             };
             self.event(event);
@@ -387,7 +419,7 @@ impl Maker {
 
     fn declare_in_order(&mut self, i: usize) {
         let unit = unit(i);
-        self.fact(Fact::Unit(unit.clone(), true));
+        self.file(i);
         let kinds = [
             DepKind::Requires,
             DepKind::Requires,
@@ -398,7 +430,8 @@ impl Maker {
             DepKind::Requisite,
         ];
         for _ in 0..self.rng.below(4).min(i) {
-            let other = self::unit(self.rng.below(i));
+            let other = self.rng.below(i);
+            let other = self.name(other);
             let kind = self.rng.pick(&kinds);
             self.fact(Fact::Dep(unit.clone(), kind, other, true));
         }

@@ -228,6 +228,13 @@ fn state(world: &mut World, fact: &Fact) {
         Fact::Unit(unit, false) => {
             world.specs.remove(&name(unit));
         }
+        Fact::Alias(unit, alias) => {
+            if let Some(spec) = world.specs.get_mut(&name(unit)) {
+                spec.names.push(name(alias));
+                spec.names.sort();
+                spec.names.dedup();
+            }
+        }
         Fact::Dep(unit, kind, other, there) => {
             let other = name(other);
             if let Some(spec) = world.specs.get_mut(&name(unit)) {

@@ -6,21 +6,22 @@
 //! after a crash restores the engine from the store and synchronises again. It may die before any
 //! effect ([`World::cut`]); a client whose request was not answered then asks again.
 
-use crate::helper::{Does, Helper};
+mod client;
+mod deaths;
+mod traffic;
+
+use crate::helper::Helper;
 use crate::promises::{Sight, Watch};
-use crate::rng::Rng;
 use engine::api::{Backing, Effect, Input, Observed, Record, Ticket, UnitId};
 use engine::{Config, Engine};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use units::name::UnitName;
 use units::spec::UnitSpec;
-use units::state::{ActiveState, Invocation, JobMode, JobResult, JobVerb, Micros};
+use units::state::{Invocation, JobResult, Micros};
 use units::wire::helper::Verb;
 
 /// Jobs that may be queued.
 const MAX_JOBS: u32 = 100_000;
-/// Pieces of work after which a world that does not come to rest is given up.
-const RESTLESS: usize = 20_000;
 
 /// A command on its way to a helper.
 #[derive(Clone, Debug)]
@@ -156,15 +157,19 @@ impl World {
         }
     }
 
-    /// The file of a unit, or what stands for one that is not there.
+    /// The file of a unit, by whichever of its names, or what stands for one that is not there.
     fn file(&self, unit: &UnitName) -> UnitSpec {
-        let found = self.specs.get(unit).cloned();
+        let alias = || self.specs.values().find(|spec| spec.names.contains(unit));
+        let found = self.specs.get(unit).or_else(alias).cloned();
         found.unwrap_or_else(|| UnitSpec::new(unit.clone()))
     }
 
     /// Loads one unit (again).
     pub fn load(&mut self, unit: &str) {
         let spec = self.file(&name(unit));
+        for alias in &spec.names {
+            self.loaded.remove(alias);
+        }
         self.loaded.insert(spec.id.clone(), spec.clone());
         self.watch.loaded(&spec);
         let backing = backing(&spec.id);
@@ -200,85 +205,6 @@ impl World {
             self.load_for(&unit);
         }
         self.feed(Input::Tick);
-    }
-
-    /// A client's request. False if it was refused. If the manager dies before it has answered, the
-    /// client connects again and repeats.
-    pub fn ask(&mut self, verb: JobVerb, unit: &str, mode: JobMode) -> bool {
-        let unit = name(unit);
-        self.ticket += 1;
-        let ticket = Ticket(self.ticket);
-        self.answered = None;
-        for _ in 0..3 {
-            let crashes = self.crashes;
-            self.load_for(&unit);
-            self.feed(Input::Tick);
-            if self.crashes == crashes {
-                self.watch.asked(verb, &unit, mode);
-                self.feed(Input::Enqueue {
-                    ticket,
-                    unit: unit.clone(),
-                    verb,
-                    mode,
-                });
-            }
-            if let Some(answer) = self.answered.take() {
-                return answer;
-            }
-        }
-        self.broken.push(format!("answer: none for {unit}"));
-        false
-    }
-
-    /// A client's request for an atomic start. False if it was refused. As [`World::ask`].
-    pub fn ask_atomically(&mut self, units: &[&str]) -> bool {
-        let units: Vec<UnitName> = units.iter().map(|unit| name(unit)).collect();
-        self.ticket += 1;
-        self.answered = None;
-        for _ in 0..3 {
-            let crashes = self.crashes;
-            units.iter().for_each(|unit| self.load_for(unit));
-            self.feed(Input::Tick);
-            if self.crashes == crashes {
-                self.feed(Input::Atomic {
-                    ticket: Ticket(self.ticket),
-                    units: units.clone(),
-                    mode: JobMode::Replace,
-                });
-            }
-            if let Some(answer) = self.answered.take() {
-                return answer;
-            }
-        }
-        self.broken.push("answer: none for an atomic start".into());
-        false
-    }
-
-    /// An atomic start, until it has ended, by a client that asks again if the manager dies. False if refused.
-    pub fn atomic(&mut self, units: &[&str]) -> bool {
-        let units: Vec<UnitName> = units.iter().map(|unit| name(unit)).collect();
-        self.ticket += 1;
-        loop {
-            let before = self.crashes;
-            self.answered = None;
-            for unit in &units {
-                self.load_for(unit);
-                self.watch.asked(JobVerb::Start, unit, JobMode::Replace);
-            }
-            self.feed(Input::Atomic {
-                ticket: Ticket(self.ticket),
-                units: units.clone(),
-                mode: JobMode::Replace,
-            });
-            self.settle();
-            let ended = |last: &u32| *last == 0 || self.closed.contains_key(last);
-            let done = self.crashes == before || self.opened.last().is_none_or(ended);
-            match self.answered {
-                Some(false) => return false,
-                Some(true) if done => return true,
-                _ => {}
-            }
-        }
     }
 
     /// One input, and what follows from it without a helper.
@@ -436,279 +362,6 @@ impl World {
 
     fn name_of(&self, unit: UnitId) -> UnitName {
         self.engine.unit(unit).unwrap().name.clone()
-    }
-
-    /// A command for a helper out of contact is dropped: it will be sent again.
-    fn send(&mut self, command: Command) {
-        if self.lost.contains(command.unit.unit_type()) {
-            return;
-        }
-        let slot = self.helper.slots.get(&command.unit);
-        if slot.is_none_or(|slot| slot.seq < command.seq) {
-            let word = match command.verb {
-                Verb::Start => "start",
-                Verb::Stop => "stop",
-                Verb::Reload => "reload",
-                _ => "reset",
-            };
-            let unit = short(command.unit.as_str());
-            self.trace.push(format!("{word} {unit}"));
-        }
-        self.to_helper.push_back(command);
-    }
-
-    /// The helper says what it knows of a unit.
-    pub fn report(&mut self, unit: &UnitName) {
-        if let Some(said) = self.helper.said(unit) {
-            self.to_manager.push_back(Said::Report(unit.clone(), said));
-        }
-    }
-
-    /// The manager reads the next message. False if there is none.
-    pub fn hear(&mut self) -> bool {
-        match self.to_manager.pop_front() {
-            None => return false,
-            Some(Said::Report(unit, observed)) => {
-                if self.engine.find(&unit).is_none_or(|it| it.load.is_none()) {
-                    self.load_for(&unit);
-                }
-                let unit = self.engine.intern(&unit);
-                self.feed(Input::Report { unit, observed });
-            }
-            Some(Said::Synced(unit_type, names)) => {
-                self.lost.remove(&unit_type);
-                let reported = names.iter().map(|unit| self.engine.intern(unit)).collect();
-                self.feed(Input::HelperSynced {
-                    unit_type,
-                    reported,
-                });
-            }
-        }
-        true
-    }
-
-    /// The helper reads the next command. False if there is none.
-    fn obey(&mut self) -> bool {
-        let Some(command) = self.to_helper.pop_front() else {
-            return false;
-        };
-        let known = !self.helper.accept(&command, self.now);
-        let slot = self.helper.slots.get(&command.unit);
-        // What is done at once is said once.
-        if known || slot.is_none_or(|slot| slot.due != Some(self.now)) {
-            self.report(&command.unit);
-        }
-        true
-    }
-
-    /// All messages arrive; nothing is carried out.
-    pub fn deliver(&mut self) {
-        while self.hear() || self.obey() {}
-    }
-
-    /// What is due of a unit happens, and is said.
-    fn happen(&mut self, unit: &UnitName) {
-        self.helper.happen(unit);
-        self.report(unit);
-    }
-
-    /// A report is read, something due happens, or a command is read, the first of these there is.
-    /// False if there is none.
-    pub fn work(&mut self) -> bool {
-        if self.hear() {
-            return true;
-        }
-        let due = self.helper.due(self.now).next().cloned();
-        match due {
-            Some(unit) => self.happen(&unit),
-            None => return self.obey(),
-        }
-        true
-    }
-
-    /// One of them, by chance.
-    pub fn work_by_chance(&mut self, rng: &mut Rng) {
-        let due: Vec<UnitName> = self.helper.due(self.now).cloned().collect();
-        match rng.below(3) {
-            0 if self.hear() => {}
-            1 if !due.is_empty() => self.happen(&due[rng.below(due.len())]),
-            _ if self.obey() => {}
-            _ if !due.is_empty() => self.happen(&due[rng.below(due.len())]),
-            _ => {
-                self.hear();
-            }
-        }
-    }
-
-    /// Until nothing is on its way and nothing due.
-    pub fn settle(&mut self) {
-        for _ in 0..RESTLESS {
-            if !self.work() {
-                return;
-            }
-        }
-        let tail = self.trace.iter().rev().take(10).collect::<Vec<_>>();
-        self.broken
-            .push(format!("rest: it never comes to rest: {tail:?}"));
-        self.to_helper.clear();
-        self.to_manager.clear();
-    }
-
-    /// Whether nothing is on its way.
-    pub fn is_quiet(&self) -> bool {
-        let due = self.helper.due(self.now).next().is_some();
-        self.to_helper.is_empty() && self.to_manager.is_empty() && !due
-    }
-
-    /// Whether every helper that there is has been synchronised with.
-    pub fn is_in_contact(&self) -> bool {
-        self.lost.is_subset(&self.missing)
-    }
-
-    /// Time passes until then, deadline by deadline.
-    pub fn wait(&mut self, micros: Micros) {
-        let until = self.now.saturating_add(micros);
-        self.settle();
-        for turn in 0.. {
-            let next = [self.engine.next_deadline(), self.helper.next_due()];
-            let Some(at) = next.into_iter().flatten().min().filter(|at| *at <= until) else {
-                break;
-            };
-            self.now = self.now.max(at);
-            self.feed(Input::Tick);
-            self.settle();
-            if turn == RESTLESS || self.broken.len() > 20 {
-                self.broken.push("rest: a deadline that never goes".into());
-                break;
-            }
-        }
-        self.now = until;
-    }
-
-    /// It is later at once; what was due in between is due now.
-    pub fn jump(&mut self, micros: Micros) {
-        self.now = self.now.saturating_add(micros);
-        self.feed(Input::Tick);
-    }
-
-    /// The wall clock is set back. The engine never hears of it; should its shell ever mistake it
-    /// for the time, nothing follows from that either.
-    pub fn wall(&mut self, micros: Micros) {
-        self.feed(Input::Tick);
-        let now = self.now;
-        let before = self.effects;
-        self.now = now.saturating_sub(micros);
-        self.feed(Input::Tick);
-        self.now = now;
-        if self.effects != before && self.cut.is_none() {
-            self.broken.push("clock: a step back had effects".into());
-        }
-    }
-
-    /// The manager is killed here and now; after a while another one takes over.
-    pub fn crash_now(&mut self) {
-        self.cut = None;
-        self.crashes += 1;
-        self.inbox.clear();
-        self.to_helper.clear();
-        self.to_manager.clear();
-        self.trace.push("crash".into());
-        for _ in 0..std::mem::take(&mut self.away) {
-            let due = self.helper.due(self.now).next().cloned();
-            due.inspect(|unit| self.helper.happen(unit));
-        }
-        self.epoch += 1;
-        self.engine = new_engine(self.epoch);
-        self.engine.restore(self.store.values().cloned().collect());
-        self.loaded.clear();
-        self.watch.crashed(&self.engine, &self.store);
-        for unit in self.engine.restored() {
-            self.load(unit.as_str());
-            self.load_for(&unit);
-        }
-        self.feed(Input::Tick);
-        self.sync_all();
-    }
-
-    /// Every helper comes into contact: says what it knows, and that this is all.
-    pub fn sync_all(&mut self) {
-        let types = self.helper.slots.keys().map(|unit| unit.unit_type());
-        let mut types: BTreeSet<String> = types.map(String::from).collect();
-        types.insert("service".into());
-        types.extend(self.lost.iter().cloned());
-        for unit in self.loaded.keys() {
-            if backing(unit) == Backing::Helper {
-                types.insert(unit.unit_type().into());
-            }
-        }
-        for unit_type in types {
-            self.greet(&unit_type);
-        }
-    }
-
-    /// The helper of a type says what it knows, and that this is all.
-    fn greet(&mut self, unit_type: &str) {
-        if self.missing.contains(unit_type) {
-            let unit_type = unit_type.into();
-            return self.feed(Input::HelperMissing { unit_type });
-        }
-        self.lost.insert(unit_type.into());
-        let of_type = |unit: &&UnitName| unit.unit_type() == unit_type;
-        let known: Vec<UnitName> = self.helper.slots.keys().filter(of_type).cloned().collect();
-        for unit in &known {
-            self.report(unit);
-        }
-        self.to_manager
-            .push_back(Said::Synced(unit_type.into(), known));
-    }
-
-    /// The helper of a type dies, and its successor comes into contact. Of what it had sent, so many
-    /// messages are still read.
-    pub fn helper_dies(&mut self, unit_type: &str, keep: usize) {
-        if self.missing.contains(unit_type) {
-            return;
-        }
-        self.to_helper
-            .retain(|command| command.unit.unit_type() != unit_type);
-        let mut kept = 0;
-        self.to_manager.retain(|said| {
-            let of = match said {
-                Said::Report(unit, _) => unit.unit_type(),
-                Said::Synced(unit_type, _) => unit_type,
-            };
-            kept += usize::from(of == unit_type);
-            // A helper that died before it was synchronised never was.
-            let whole = matches!(said, Said::Report(..));
-            of != unit_type || kept <= keep && whole
-        });
-        self.helper.dies(unit_type);
-        self.greet(unit_type);
-    }
-
-    /// There is no helper for a type any more.
-    pub fn helper_missing(&mut self, unit_type: &str) {
-        let other = |unit: &UnitName| unit.unit_type() != unit_type;
-        self.to_helper.retain(|command| other(&command.unit));
-        self.to_manager.retain(|said| match said {
-            Said::Report(unit, _) => other(unit),
-            Said::Synced(of, _) => of != unit_type,
-        });
-        self.helper.slots.retain(|unit, _| other(unit));
-        self.lost.insert(unit_type.into());
-        self.missing.insert(unit_type.into());
-        self.greet(unit_type);
-    }
-
-    /// What hangs comes to this end.
-    pub fn complete(&mut self, unit: &UnitName, how: Does) {
-        self.helper.complete(unit, how, self.now);
-        self.report(unit);
-    }
-
-    /// A unit ends by itself.
-    pub fn ends(&mut self, unit: &UnitName, end: ActiveState) {
-        self.helper.ends(unit, end);
-        self.report(unit);
     }
 }
 

@@ -37,10 +37,12 @@ impl Engine {
         for tx_job in jobs() {
             if self.queued(tx_job.unit).is_none() {
                 let cause = self.cause_in(tx, tx_job).unwrap_or(request.cause);
-                self.install(tx_job, request.mode, cause);
+                self.install(tx_job, request.mode, cause, tx.counted);
             }
         }
-        self.count_fresh(old);
+        if !tx.counted {
+            self.count_fresh(old);
+        }
         self.record.last_job = self.last_job;
         self.remember_left_out(tx);
         for tx_job in jobs() {
@@ -118,20 +120,21 @@ impl Engine {
         }
     }
 
-    /// Queues a job for a unit that has none. Its order is not counted yet.
-    fn install(&mut self, tx_job: &TxJob, mode: JobMode, cause: JobCause) {
+    /// Queues a job for a unit that has none. Its order is counted already by the search for cycles, or not yet.
+    fn install(&mut self, tx_job: &TxJob, mode: JobMode, cause: JobCause, counted: bool) {
         let unit = tx_job.unit;
         let irreversible = mode == JobMode::ReplaceIrreversibly;
         self.last_job += 1;
-        let timeout = self.arena.get(unit).settings().job_timeout;
-        let timeout = timeout.filter(|_| !mutant!(4));
-        let deadline = timeout.map(|t| self.now.saturating_add(t));
+        let it = self.arena.get(unit);
+        let blockers = if counted { it.visit.blockers() } else { 0 };
+        let timeout = it.settings().job_timeout.filter(|_| !mutant!(4));
+        let deadline = timeout.map_or(0, |t| self.now.saturating_add(t));
         let job = Job {
             unit,
             id: JobId(self.last_job),
             verb: tx_job.verb,
             phase: Phase::Waiting,
-            blockers: 0,
+            blockers: blockers * (1 + u32::from(mutant!(9))),
             irreversible,
             ignore_order: tx_job.ignore_order,
             checked: false,
@@ -142,12 +145,12 @@ impl Engine {
             cause,
             deadline,
             queued: false,
-            fresh: true,
+            fresh: !counted,
             recorded: false,
-            dirty: false,
+            dirty: true,
         };
         self.attach(job);
-        self.touch_job(unit);
+        self.outbox.job_is_dirty(unit);
     }
 
     fn merge_into(&mut self, tx_job: &TxJob, verb: JobVerb, irreversible: bool) {

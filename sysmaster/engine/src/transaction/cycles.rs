@@ -5,12 +5,17 @@
 //! from which everything was seen without meeting the path again is done for good: dropping jobs
 //! adds no order. So after a cycle was broken only the path is forgotten, and the whole search
 //! looks at each edge about once however many cycles there are.
+//!
+//! On its way it counts for each job the jobs that go first. If there was no cycle, and nothing else is queued, the jobs
+//! are queued with these counts.
 
 use super::{Dropped, Transaction};
 use crate::Engine;
 use crate::api::Rejection;
 use crate::graph::NONE;
 use crate::job::{self, First};
+use crate::node::Visit;
+use crate::rel::Rel;
 use alloc::vec::Vec;
 use units::state::JobVerb;
 
@@ -21,16 +26,36 @@ pub(super) struct Step {
     doing: (JobVerb, bool),
     /// Next edge to follow. `Before` and `After` are the last two kinds: they stand together.
     edge: usize,
-    /// First of the `After` edges.
-    after: usize,
     /// Behind the last edge to follow.
     end: usize,
+}
+
+impl Step {
+    /// Whether its job goes before the job, which does this, at the other end of an edge.
+    #[inline(always)]
+    fn goes_first(&self, rel: Rel, theirs: (JobVerb, bool)) -> bool {
+        match rel {
+            Rel::Before => job::order(self.doing, theirs) == First::Former,
+            _ => job::order(theirs, self.doing) == First::Latter,
+        }
+    }
+}
+
+/// Where the search goes from a unit.
+enum Next {
+    /// To this one, whose job does this.
+    Deeper(u32, (JobVerb, bool)),
+    /// This one is on the path.
+    Cycle(u32),
+    /// Everything behind it was seen.
+    Back,
 }
 
 impl Engine {
     /// Drops units off cycles until there is none, or says which cannot be broken.
     pub(super) fn break_cycles(&mut self, tx: &mut Transaction) -> Result<(), Rejection> {
         self.search += 1;
+        tx.counted = self.arena.jobs.is_empty();
         let mut path: Vec<Step> = Vec::new();
         let mut at = 0;
         while let Some(&root) = tx.units.get(at) {
@@ -61,12 +86,13 @@ impl Engine {
             ];
             let text = text.concat();
             self.log(3, Some(victim), text);
+            tx.counted = false;
             self.drop_unit(tx, victim);
             if tx.anchor_is_gone() {
                 return Err(Rejection::Cycle(words));
             }
             for step in path.drain(..) {
-                self.arena.at(step.unit).visit = (0, false);
+                self.arena.at(step.unit).visit = Visit::default();
             }
         }
         Ok(())
@@ -81,50 +107,70 @@ impl Engine {
         let doing = self.doing(tx, root)?;
         self.enter(root, doing, path);
         while let Some(step) = path.last_mut() {
-            let Step {
-                unit,
-                doing,
-                edge,
-                after,
-                end,
-            } = *step;
-            if edge >= end {
-                self.arena.at(unit).visit = (self.search, false);
-                path.pop();
-                continue;
+            match self.follow_order(tx, step) {
+                Next::Deeper(unit, doing) => self.enter(unit, doing, path),
+                Next::Cycle(unit) => return path.iter().position(|step| step.unit == unit),
+                Next::Back => {
+                    self.arena.at(step.unit).visit.leave();
+                    path.pop();
+                }
             }
-            step.edge += 1;
-            let other = self.arena.end(unit, edge);
-            if self.arena.get(other).visit == (self.search, false) {
-                continue;
-            }
-            let Some(theirs) = self.doing(tx, other) else {
-                continue;
-            };
-            let goes_first = if edge < after {
-                job::order(doing, theirs) == First::Former
-            } else {
-                job::order(theirs, doing) == First::Latter
-            };
-            if !goes_first {
-                continue;
-            }
-            if self.arena.get(other).visit == (self.search, true) {
-                return path.iter().position(|step| step.unit == other);
-            }
-            self.enter(other, theirs, path);
         }
         None
     }
 
+    /// Counts the unit's job with those that wait for it, up to one that leads on.
+    fn follow_order(&mut self, tx: &Transaction, step: &mut Step) -> Next {
+        // Nothing below looks at the unit's own edges.
+        let edges = core::mem::take(&mut self.arena.at(step.unit).edges);
+        let mut next = Next::Back;
+        let ahead = edges.get(step.edge..step.end).unwrap_or_default();
+        for (at, edge) in ahead.iter().enumerate() {
+            let visit = self.arena.get(edge.to).visit;
+            let known = visit.is_of(self.search);
+            let theirs = match known {
+                true => visit.doing(),
+                false => self.look(tx, edge.to),
+            };
+            let Some(theirs) = theirs.filter(|theirs| step.goes_first(edge.rel, *theirs)) else {
+                continue;
+            };
+            if known && !visit.is_on_path() {
+                self.arena.at(edge.to).visit.wait();
+                continue;
+            }
+            next = match known {
+                true => Next::Cycle(edge.to),
+                false => Next::Deeper(edge.to, theirs),
+            };
+            step.edge += at + 1;
+            break;
+        }
+        self.arena.at(step.unit).edges = edges;
+        next
+    }
+
+    /// What the job of a unit not seen so far does; that there is none is seen once.
+    fn look(&mut self, tx: &Transaction, unit: u32) -> Option<(JobVerb, bool)> {
+        let doing = self.doing(tx, unit);
+        if doing.is_none() {
+            self.arena.at(unit).visit = Visit::idle(self.search);
+        }
+        doing
+    }
+
     #[inline(always)]
     fn seen(&self, unit: u32) -> bool {
-        self.arena.get(unit).visit.0 == self.search
+        self.arena.get(unit).visit.is_of(self.search)
     }
 
     #[inline(always)]
     fn enter(&mut self, unit: u32, doing: (JobVerb, bool), path: &mut Vec<Step>) {
-        self.arena.at(unit).visit = (self.search, true);
+        let mut visit = Visit::new(self.search, doing);
+        if !path.is_empty() {
+            visit.wait();
+        }
+        self.arena.at(unit).visit = visit;
         let (edge, after) = self.arena.order_at(unit);
         // What starts goes before nothing it is ordered after: those edges need no look.
         let all = job::goes_down(doing.0);
@@ -137,7 +183,6 @@ impl Engine {
             unit,
             doing,
             edge,
-            after,
             end,
         });
     }

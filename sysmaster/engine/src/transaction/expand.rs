@@ -265,6 +265,7 @@ impl Engine {
             unit,
             verb,
             next: first,
+            first_cause: NONE,
             causes: NONE,
             cause_count: 0,
             effects: NONE,

@@ -60,7 +60,8 @@ struct TxJob {
     verb: JobVerb,
     /// Next job of the same unit.
     next: u32,
-    /// First link from a job that caused this one; how many there are.
+    /// The link from the job that caused this one first, and the latest such link; how many there are.
+    first_cause: u32,
     causes: u32,
     cause_count: u32,
     /// First link to a job this one caused.
@@ -137,6 +138,8 @@ pub(crate) struct Transaction {
     stack: Vec<u32>,
     /// So many of the first jobs are what was asked for.
     anchors: u32,
+    /// The search for cycles has counted what goes first, and nothing has changed since.
+    counted: bool,
     generation: u32,
     /// Why the anchor went, if it did.
     reason: Option<Rejection>,
@@ -152,6 +155,7 @@ impl Transaction {
         self.orphans.clear();
         self.stack.clear();
         self.anchors = 0;
+        self.counted = false;
         self.generation = generation;
         self.reason = None;
     }
@@ -188,6 +192,9 @@ impl Transaction {
         }
         if let Some(job) = self.job_mut(effect) {
             link.next_of_effect = core::mem::replace(&mut job.causes, at);
+            if link.next_of_effect == NONE {
+                job.first_cause = at;
+            }
             job.cause_count += 1;
             job.conflicted |= pull.rel == Some(Rel::Conflicts);
         }

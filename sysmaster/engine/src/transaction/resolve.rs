@@ -19,6 +19,7 @@ impl Engine {
         tx.sweep();
         self.break_cycles(tx)?;
         let several = core::mem::take(&mut tx.several);
+        tx.counted &= several.is_empty();
         let result = self.merge_all(tx, &several);
         tx.several = several;
         result

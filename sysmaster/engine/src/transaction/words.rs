@@ -46,8 +46,8 @@ impl Engine {
     /// causes, which is older than itself: the chain ends.
     fn chain(&self, tx: &Transaction, job: &TxJob) -> String {
         let mut text = self.words(job);
-        let mut at = (job.causes, u32::MAX, job.unit);
-        while let Some(link) = oldest_cause(tx, at.0, false).filter(|link| link.cause < at.1) {
+        let (mut at, mut newer) = (job, u32::MAX);
+        while let Some(link) = oldest_cause(tx, at, false).filter(|link| link.cause < newer) {
             let Some(cause) = tx.job(link.cause) else {
                 break;
             };
@@ -59,9 +59,9 @@ impl Engine {
             text.push_str(why);
             text.push_str(&self.words(cause));
             if let Some(rel) = link.rel {
-                text.push_str(&self.declared(cause.unit, rel, at.2));
+                text.push_str(&self.declared(cause.unit, rel, at.unit));
             }
-            at = (cause.causes, link.cause, cause.unit);
+            (at, newer) = (cause, link.cause);
         }
         text
     }
@@ -69,7 +69,7 @@ impl Engine {
     /// The job that pulled this one in, and over which relation; `None` for what was asked for.
     pub(super) fn cause_in(&self, tx: &Transaction, job: &TxJob) -> Option<JobCause> {
         // The links of a job that was dropped are gone as well, and tell all the same.
-        let link = oldest_cause(tx, job.causes, job.gone)?;
+        let link = oldest_cause(tx, job, job.gone)?;
         let cause = tx.job(link.cause)?;
         let unit = UnitId(cause.unit);
         Some(match link.rel {
@@ -129,9 +129,13 @@ impl Engine {
     }
 }
 
-/// Of the causes listed from here on, the one that was there first; with `gone` also of those gone.
-fn oldest_cause(tx: &Transaction, mut at: u32, gone: bool) -> Option<&Link> {
-    let mut oldest: Option<&Link> = None;
+/// Of a job's causes the one that was there first; with `gone` also of those gone.
+fn oldest_cause<'a>(tx: &'a Transaction, job: &TxJob, gone: bool) -> Option<&'a Link> {
+    let first = tx.link(job.first_cause)?;
+    if gone || !first.gone {
+        return Some(first);
+    }
+    let (mut at, mut oldest) = (job.causes, None::<&Link>);
     while let Some(link) = tx.link(at) {
         if (gone || !link.gone) && oldest.is_none_or(|found| link.cause < found.cause) {
             oldest = Some(link);

@@ -63,6 +63,11 @@ impl Watch {
             } => self.job_ended(sight, job.0, *unit, *verb, *result),
             Effect::Queued { job, .. } => {
                 self.step.accepted = true;
+                // From now on: what follows in this very step may end an atomic start.
+                if let Some(asked) = self.step.asked.clone() {
+                    let transaction = self.step.transaction.unwrap_or_default();
+                    self.others_may_need(&asked, transaction);
+                }
                 if let Some(job) = job {
                     self.queued(sight, job.0);
                 }
@@ -162,7 +167,6 @@ impl Watch {
     }
 
     fn told(&mut self, sight: &Sight<'_>, unit: Option<UnitId>, text: &str) {
-        self.step.cycle |= text.contains("ordering cycle");
         let Some(unit) = unit.and_then(|unit| sight.engine.unit(unit)) else {
             return;
         };
@@ -171,6 +175,7 @@ impl Watch {
             self.ends(&name, Cause::StartLimit);
         }
         if text.contains("is deleted to break it") {
+            self.step.off_cycles.insert(unit.name.clone());
             self.excuse(unit.name);
         }
         if text.contains("left alone") {

@@ -18,12 +18,23 @@ pub struct Graph {
     edges: BTreeMap<UnitName, Vec<(DepKind, End, UnitName)>>,
 }
 
+/// The unit a name is known for, where it is an alias.
+fn real<'a>(aliases: &BTreeMap<&UnitName, &'a UnitName>, name: &'a UnitName) -> &'a UnitName {
+    aliases.get(name).copied().unwrap_or(name)
+}
+
 impl Graph {
     /// Of these files.
-    pub fn new<'a>(specs: impl Iterator<Item = &'a UnitSpec>) -> Self {
+    pub fn new<'a>(specs: impl Iterator<Item = &'a UnitSpec> + Clone) -> Self {
         let mut graph = Self::default();
+        let named = |spec: &'a UnitSpec| spec.names.iter().map(move |name| (name, &spec.id));
+        let aliases: BTreeMap<_, _> = specs.clone().flat_map(named).collect();
         for spec in specs {
             for (kind, other) in &spec.deps {
+                let other = real(&aliases, other);
+                if *other == spec.id {
+                    continue;
+                }
                 let (kind, turned) = match kind {
                     DepKind::Before => (DepKind::After, true),
                     DepKind::ReloadPropagatedFrom => (DepKind::PropagatesReloadTo, true),

@@ -57,6 +57,12 @@ pub struct Sight<'a> {
 }
 
 impl<'a> Sight<'a> {
+    /// The file of the unit that is known by this name.
+    fn spec(&self, name: &UnitName) -> Option<&'a UnitSpec> {
+        let alias = || self.loaded.values().find(|spec| spec.names.contains(name));
+        self.loaded.get(name).or_else(alias)
+    }
+
     fn unit(&self, unit: &UnitName) -> Option<UnitView<'a>> {
         self.engine.find(unit)
     }
@@ -155,7 +161,8 @@ struct Step {
     failed: Vec<UnitName>,
     /// Units of which something was said to people.
     told: BTreeSet<UnitName>,
-    cycle: bool,
+    /// Units whose jobs were left out to break an ordering cycle.
+    off_cycles: BTreeSet<UnitName>,
     rejected: bool,
     accepted: bool,
     /// Records, commands, changes, ends of jobs.
@@ -294,7 +301,9 @@ impl Watch {
         self.latest = self.latest.max(sight.now);
         match input {
             Input::Enqueue { unit, mode, .. } => {
-                self.step.asked = self.asked.take();
+                let unit = sight.spec(unit).map_or(unit, |spec| &spec.id);
+                let asked = self.asked.take();
+                self.step.asked = asked.map(|(verb, _, mode)| (verb, unit.clone(), mode));
                 self.step.asked_gently = *mode == JobMode::Fail;
                 if is_alone(*mode) {
                     self.seen(unit).excused = true;

@@ -77,9 +77,9 @@ impl Watch {
 }
 
 fn load(engine: &mut Engine, sight: &Sight<'_>, unit: &UnitName) {
-    let spec = sight.loaded.get(unit).cloned();
+    let spec = sight.spec(unit).cloned();
     let spec = spec.unwrap_or_else(|| UnitSpec::new(unit.clone()));
-    let backing = backing(unit);
+    let backing = backing(&spec.id);
     let input = Input::Loaded {
         spec: Box::new(spec),
         backing,

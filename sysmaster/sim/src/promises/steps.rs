@@ -30,12 +30,9 @@ impl Watch {
     /// A step is over, and all its effects are carried out.
     pub fn after(&mut self, sight: &Sight<'_>) {
         self.note_tolerated();
-        if let (Some(asked), true) = (self.step.asked.clone(), self.step.accepted) {
-            let transaction = self.step.transaction.unwrap_or_default();
-            self.others_may_need(&asked, transaction);
-        }
         let mut found = Vec::new();
         self.check_answer(sight, &mut found);
+        check_names(sight, &mut found);
         self.check_pulled_in(sight, &mut found);
         self.check_mode(&mut found);
         self.check_actions(sight, &mut found);
@@ -88,13 +85,13 @@ impl Watch {
             Some(job) => job.verb != JobVerb::Stop,
             None => !self.active(unit).is_down(),
         };
-        // Nor is it stopped where that would be on an ordering cycle, which is told.
-        gentle && stands || self.step.cycle || self.is_against_itself(unit)
+        gentle && stands || self.cannot_be_stopped(unit)
     }
 
     /// Whether the stop of a unit that conflicts with what is started would go on to something that is wanted up as
-    /// well. Then it is left out: it is for the sake of who is not asked for.
-    fn is_against_itself(&self, unit: &UnitName) -> bool {
+    /// well, or whose stop was left out to break an ordering cycle, which is told. Then it is left out: it is for the
+    /// sake of who is not asked for.
+    fn cannot_be_stopped(&self, unit: &UnitName) -> bool {
         let stopped = self.closure([unit].into_iter(), |graph, unit| {
             let along = GO_ALONG.into_iter().flat_map(|kind| graph.to(unit, kind));
             along
@@ -106,7 +103,8 @@ impl Watch {
             let kinds = PULLED_IN.into_iter();
             kinds.flat_map(|kind| graph.of(unit, kind)).collect()
         });
-        !stopped.is_disjoint(&started)
+        let off_cycles = |unit: &&UnitName| self.step.off_cycles.contains(*unit);
+        !stopped.is_disjoint(&started) || stopped.iter().any(off_cycles)
     }
 
     /// All units that are reached from these.
@@ -170,7 +168,10 @@ impl Watch {
                             .unit(other)
                             .filter(|it| it.load == Some(&LoadState::Loaded))
                             .is_some_and(|it| it.active.is_up() && it.can_reload);
-                        if reloads && !self.dealt_with(other) && !self.step.cycle {
+                        if reloads
+                            && !self.dealt_with(other)
+                            && !self.step.off_cycles.contains(other)
+                        {
                             found.push(format!("reload: of {unit}, not of {other}"));
                         }
                     }
@@ -192,7 +193,7 @@ impl Watch {
         };
         for other in kinds.iter().flat_map(|kind| self.graph.to(unit, *kind)) {
             let up = self.active(other).is_up();
-            if up && other != unit && !self.dealt_with(other) && !self.step.cycle {
+            if up && other != unit && !self.dealt_with(other) {
                 found.push(format!("mode: {mode:?} of {unit} leaves {other}"));
             }
         }
@@ -367,6 +368,18 @@ impl Watch {
         let units = sight.store.keys().filter(|(kind, _)| *kind == 0).count();
         if units > sight.engine.units().count() {
             found.push(format!("store: {units} records of units"));
+        }
+    }
+}
+
+/// Each name of a unit that is loaded leads to it.
+fn check_names(sight: &Sight<'_>, found: &mut Vec<String>) {
+    for spec in sight.loaded.values() {
+        for alias in &spec.names {
+            let unit = sight.unit(alias).map(|unit| unit.name);
+            if unit != Some(&spec.id) {
+                found.push(format!("alias: {alias} of {} leads to {unit:?}", spec.id));
+            }
         }
     }
 }
