@@ -77,6 +77,10 @@ fn sctl_starts_stops_and_says_why() {
         .unit(
             "fails.service",
             "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'exit 3'\n",
+        )
+        .unit(
+            "once.service",
+            "[Unit]\nStartLimitBurst=1\nStartLimitIntervalSec=1h\n[Service]\nType=oneshot\nExecStart=/bin/true\n",
         );
     let machine = setup.boot();
     assert_eq!(machine.sctl(&["is-active", "a"]).code, 3);
@@ -98,6 +102,14 @@ fn sctl_starts_stops_and_says_why() {
     assert_eq!(machine.sctl(&["reset-failed", "a"]).code, 0);
     machine.wait_state("a.service", "inactive");
     assert_eq!(machine.sctl(&["stop", "a"]).code, 0);
+
+    assert_eq!(machine.sctl(&["start", "once"]).code, 0);
+    assert_eq!(machine.sctl(&["start", "once"]).code, 1);
+    assert_eq!(machine.property("once.service", "SubState"), "failed");
+    assert_eq!(
+        machine.property("once.service", "Result"),
+        "start-limit-hit"
+    );
 
     let failed = machine.sctl(&["start", "fails"]);
     assert_eq!(failed.code, 1, "{failed:?}");

@@ -44,6 +44,10 @@ impl Manager {
         let job = view.job.map(|job| (job.id.0, job.verb));
         let info = self.info(id);
         let sub = match &info.report {
+            // It ended well, and its next start was refused: the helper has not heard of that one.
+            Some(report) if active == ActiveState::Failed && report.sub == "dead" => {
+                "failed".into()
+            }
             Some(report) if !report.sub.is_empty() => report.sub.clone(),
             _ if active.is_up() => "active".into(),
             _ if active == ActiveState::Inactive => "dead".into(),
@@ -78,7 +82,9 @@ impl Manager {
             need_reload,
             ..UnitDetail::of(line)
         };
+        let mut limit_hit = false;
         if let Some(view) = self.engine.unit(id) {
+            limit_hit = view.limit_hit;
             detail.load_error = view.load.map_or("", LoadState::reason).to_owned();
             detail.since = view.since;
             detail.restarts = view.restarts;
@@ -105,6 +111,10 @@ impl Manager {
             detail.control = report.control;
             detail.exit = report.exit;
             detail.deadline = report.deadline;
+        }
+        let nothing_worse = matches!(detail.result.as_str(), "" | "success");
+        if limit_hit && nothing_worse && detail.line.active == ActiveState::Failed {
+            detail.result = "start-limit-hit".into();
         }
         let findings = info.findings.clone();
         Some((detail, findings))
