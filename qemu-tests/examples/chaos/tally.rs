@@ -56,8 +56,8 @@ pub struct Tally {
     counts: [AtomicUsize; ALL.len()],
     /// How often something was done that might have gone wrong.
     done: Mutex<Vec<(&'static str, usize)>>,
-    /// The last version that was tried, since when, and until when.
-    trial: Mutex<Option<(&'static str, Instant, Option<Instant>)>>,
+    /// The versions that were tried, since when, and until when.
+    trials: Mutex<Vec<(&'static str, Instant, Option<Instant>)>>,
     managed: Mutex<BTreeMap<String, Vec<Duration>>>,
 }
 
@@ -89,18 +89,25 @@ impl Tally {
     /// Such a version is tried meanwhile.
     pub fn during<T>(&self, kind: &'static str, trial: impl FnOnce() -> T) -> T {
         let began = Instant::now();
-        let note = |ended| *self.trial.lock().expect("no panic") = Some((kind, began, ended));
-        note(None);
+        self.trials
+            .lock()
+            .expect("no panic")
+            .push((kind, began, None));
         let result = trial();
-        note(Some(Instant::now()));
+        if let Some(last) = self.trials.lock().expect("no panic").last_mut() {
+            last.2 = Some(Instant::now());
+        }
         result
     }
 
     /// Everything was managed again so long after the last of these blows. If a version was tried since the first,
-    /// that may be why it took so long. Whether it is plain why.
+    /// that may be why it took so long; one that hangs is. Whether it is plain why.
     pub fn managed_after(&self, time: Duration, struck: Instant, blows: &str) -> bool {
-        let tried = *self.trial.lock().expect("no panic");
-        let tried = tried.filter(|(_, _, ended)| ended.is_none_or(|ended| ended > struck));
+        let mut trials = self.trials.lock().expect("no panic");
+        trials.retain(|(_, _, ended)| ended.is_none_or(|ended| ended > struck));
+        let hangs = trials.iter().find(|(kind, ..)| *kind == HANGS);
+        let tried = hangs.or(trials.last()).copied();
+        drop(trials);
         if time > LONG {
             let tried = tried.map_or(String::new(), |(kind, began, _)| {
                 format!("; {kind} was tried {} ms ago", began.elapsed().as_millis())
