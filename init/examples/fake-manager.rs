@@ -206,6 +206,13 @@ impl Manager {
                     std::hint::spin_loop();
                 }
             }
+            "babble" => {
+                self.tell("babbling");
+                loop {
+                    self.send(&FromManager::Ack { seq: 0 }, &[]);
+                    std::thread::park_timeout(std::time::Duration::from_millis(50));
+                }
+            }
             "exit" => exit(number(1) as i32),
             "abort" => std::process::abort(),
             "stop" => unsafe {

@@ -395,7 +395,10 @@ impl Init {
                 self.alone_since = now;
                 self.reap_again |= self.reap_stalled;
             }
-            FromManager::Pong { nonce } if self.talk.ping == Some(nonce) => self.talk.ping = None,
+            FromManager::Pong { nonce } if self.talk.ping == Some(nonce) => {
+                self.talk.ping = None;
+                self.manager_answered(now);
+            }
             FromManager::Keep { .. } | FromManager::Pong { .. } => {}
             FromManager::Taken { signo } => {
                 // One that came again since it was told is not taken by this: it is told again.

@@ -11,14 +11,17 @@
 //!                                                                 └ otherwise: kill
 //! ```
 //!
-//! Whoever sends frames moves, so any frame starts the first second again. "Drained" means: before
-//! the verdict everything in the socket has been read.
+//! Whoever sends frames moves, so any frame starts the first second again, but not for more than ten
+//! seconds: talk alone pays for nothing. Who still owes something then is asked, and the answer gives
+//! it ten more. "Drained" means: before the verdict everything in the socket has been read.
 
 /// From the debt to the question, and from the question to the verdict. Together with the time to
 /// kill and spawn they stay well below the three seconds that are promised.
 const STEP_MS: u64 = 1000;
 /// How long a starved manager gets in addition, once.
 const EXTENSION_MS: u64 = 2000;
+/// How long frames count that answer no question, from the debt or the last answer on.
+const TALK_MS: u64 = 10_000;
 /// From the spawn to `Hello`: loading the executable from slow storage counts in.
 const HELLO_MS: u64 = 10_000;
 
@@ -56,6 +59,8 @@ pub enum Verdict {
 /// The hang timer.
 pub struct Liveness {
     watch: Watch,
+    /// Until then frames count that answer nothing.
+    talk: u64,
 }
 
 impl Liveness {
@@ -64,6 +69,7 @@ impl Liveness {
     pub const fn new() -> Liveness {
         Liveness {
             watch: Watch::Quiet,
+            talk: 0,
         }
     }
 
@@ -82,9 +88,7 @@ impl Liveness {
     /// The manager owes something from now on.
     pub fn owe(&mut self, now: u64) {
         if self.watch == Watch::Quiet {
-            self.watch = Watch::Owed {
-                until: now + STEP_MS,
-            };
+            self.begin(now);
         }
     }
 
@@ -92,13 +96,29 @@ impl Liveness {
     pub fn heard(&mut self, now: u64, hello: bool) {
         match self.watch {
             Watch::Quiet => {}
-            Watch::Starting { .. } if !hello => {}
+            Watch::Starting { .. } if hello => self.begin(now),
+            Watch::Starting { .. } => {}
+            _ if self.talk <= now => {}
             _ => {
                 self.watch = Watch::Owed {
                     until: now + STEP_MS,
                 }
             }
         }
+    }
+
+    /// It has answered the question, by a frame that has been [`Liveness::heard`].
+    pub fn answered(&mut self, now: u64) {
+        if self.watch != Watch::Quiet {
+            self.begin(now);
+        }
+    }
+
+    fn begin(&mut self, now: u64) {
+        self.talk = now + TALK_MS;
+        self.watch = Watch::Owed {
+            until: now + STEP_MS,
+        };
     }
 
     /// When to call [`Liveness::expire`].
@@ -204,6 +224,31 @@ mod tests {
         assert_eq!(l.expire(3500, true), Verdict::Look);
         assert!(!l.looked(3500, true));
         assert_eq!(l.expire(5500, true), Verdict::Kill);
+    }
+
+    #[test]
+    fn talk_pays_for_nothing() {
+        // When it is killed that says something so often, and answers or not.
+        let dies = |every: u64, answers: bool| {
+            let mut l = Liveness::new();
+            l.owe(0);
+            for now in (0..60_000).step_by(100) {
+                if now % every == 0 {
+                    l.heard(now, false);
+                }
+                match l.expire(now, true) {
+                    Verdict::Ask if answers => l.answered(now),
+                    Verdict::Look if l.looked(now, false) => return Some(now),
+                    _ => {}
+                }
+            }
+            None
+        };
+        for every in [100, 500, 1500] {
+            let died = dies(every, false);
+            assert!(died.is_some_and(|at| (11_000..14_000).contains(&at)));
+            assert_eq!(dies(every, true), None);
+        }
     }
 
     #[test]

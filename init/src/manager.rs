@@ -58,6 +58,8 @@ pub struct Watched {
     /// Its CPU time when it was asked, and when that was.
     cpu: u64,
     asked: u64,
+    /// It was starved, and gets the processor sooner than others until it answers.
+    favoured: bool,
     /// The kernel's count of out-of-memory kills when it was spawned.
     oom_kills: u64,
 }
@@ -70,6 +72,7 @@ impl Watched {
             fence: NEVER,
             cpu: 0,
             asked: 0,
+            favoured: false,
             oom_kills,
         }
     }
@@ -362,6 +365,7 @@ impl Init {
                     liveness::starved(stat.state, used, elapsed)
                 });
                 if starved {
+                    self.watched.favoured = true;
                     sys::set_priority(pid, -10);
                 }
                 self.liveness.looked(now, starved)
@@ -373,6 +377,14 @@ impl Init {
                 &[],
             );
             self.kill_manager(Hand::Hung, now);
+        }
+    }
+
+    /// The manager has answered what it was asked.
+    pub fn manager_answered(&mut self, now: u64) {
+        self.liveness.answered(now);
+        if core::mem::take(&mut self.watched.favoured) {
+            sys::set_priority(self.facts.manager_pid, 0);
         }
     }
 

@@ -19,7 +19,10 @@ fn with_steady() -> Option<Setup> {
     let setup = Setup::new()?;
     setup
         .wanted("steady.service", "[Service]\nExecStart=/bin/sleep 7700\n")
-        .unit("other.service", "[Service]\nExecStart=/bin/sleep 7701\n");
+        .unit(
+            "other.service",
+            "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=/bin/sleep 7701\n",
+        );
     Some(setup)
 }
 
@@ -228,6 +231,190 @@ fn a_flood_of_notifications() {
             .starts_with("over after")
     });
     println!("{}", machine.property("flood.service", "StatusText"));
+    as_before(&mut machine, &before);
+}
+
+#[test]
+fn a_flood_of_log_lines() {
+    println!(
+        "services write as fast as they can, to the log and to a file: nobody of ours is replaced or slow to answer"
+    );
+    let Some(setup) = with_steady() else { return };
+    setup.script(
+        "usr/bin/flood",
+        "echo begun > /run/flood.$1; while [ ! -e /run/enough ]; do echo a line that nobody wants to read; done; exit 9",
+    );
+    for (name, output) in [("log", "kmsg"), ("file", "truncate:/run/flood.lines")] {
+        setup.unit(
+            &format!("flood-{name}.service"),
+            &format!("[Service]\nStandardOutput={output}\nExecStart=/usr/bin/flood {name}\n"),
+        );
+    }
+    let mut machine = setup.boot();
+    let before = steady(&machine);
+    let ours =
+        |machine: &Machine| [machine.manager(), machine.helper()].map(|one| one.unwrap().id());
+    let these = ours(&machine);
+    let floods = ["flood-log.service", "flood-file.service"];
+    assert_eq!(machine.sctl(&["start", floods[0], floods[1]]).code, 0);
+    for name in ["log", "file"] {
+        machine.wait("it writes", || {
+            machine.path(&format!("run/flood.{name}")).exists()
+        });
+    }
+    for _ in 0..10 {
+        assert_eq!(machine.sctl(&["restart", "other"]).code, 0);
+    }
+    fs::write(machine.path("run/enough"), "").unwrap();
+    for name in floods {
+        machine.wait("its end is seen", || {
+            machine.property(name, "ExecMainStatus") == "9"
+        });
+    }
+    let lines = fs::metadata(machine.path("run/flood.lines")).unwrap().len() / 35;
+    println!("{lines} lines in the file");
+    assert_eq!(ours(&machine), these, "nobody was replaced");
+    as_before(&mut machine, &before);
+}
+
+#[test]
+fn no_processor() {
+    println!(
+        "a real-time process takes the only processor: we are starved and not hung, and what dies is replaced"
+    );
+    let Some(setup) = with_steady() else { return };
+    setup.wanted(
+        "mortal.service",
+        "[Service]\nRestart=always\nRestartSec=0\nExecStart=/bin/sleep 7702\n",
+    );
+    let mut machine = setup.boot();
+    let before = steady(&machine);
+    let ours = [
+        machine.init.clone(),
+        machine.manager().unwrap(),
+        machine.helper().unwrap(),
+    ];
+    for one in &ours {
+        let pinned = Command::new("taskset")
+            .args(["-cp", "0", &one.pid.to_string()])
+            .output();
+        assert!(pinned.unwrap().status.success());
+    }
+    let mortal = || machine.running("sleep 7702").into_iter().next();
+    machine.wait("it runs", || mortal().is_some());
+    let old = mortal().unwrap();
+    // It ends by itself: what is to end it might not get to.
+    let script = "end=$(($(cut -d. -f1 /proc/uptime) + 8)); while read -r now rest </proc/uptime; [ ${now%.*} -lt $end ]; do :; done";
+    let mut hog = Command::new("taskset");
+    hog.args(["-c", "0", "chrt", "-f", "50", "sh", "-c", script]);
+    let mut hog = hog.spawn().unwrap();
+    old.signal(KILL);
+    assert!(hog.wait().unwrap().success(), "chrt needs a right");
+    machine.wait("what was killed is back", || {
+        mortal().is_some_and(|new| new.id() != old.id())
+    });
+    for one in &ours {
+        assert!(one.is_alive(), "{} was replaced", one.name);
+    }
+    for one in &ours {
+        let nice = || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", one.pid)).unwrap();
+            let behind = stat.rsplit(") ").next().unwrap();
+            behind
+                .split(' ')
+                .nth(16)
+                .is_some_and(|nice| !nice.starts_with('-'))
+        };
+        machine.wait("nobody is favoured any more", nice);
+    }
+    as_before(&mut machine, &before);
+}
+
+/// Makes two thousand orphans that have ended, as fast as it can. (Many more might fill the host.)
+const STORM: &str = r#"
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void)
+{
+	for (int made = 0; made < 2000; made += 100) {
+		pid_t child = fork();
+		if (child < 0) return 1;
+		if (child == 0) {
+			for (int n = 0; n < 100; n++) if (vfork() == 0) _exit(0);
+			_exit(0);
+		}
+		waitpid(child, 0, 0);
+	}
+	return 7;
+}
+"#;
+
+/// A program for the machine from a few lines of C.
+fn compile(setup: &Setup, name: &str, source: &str) -> bool {
+    let directory = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let (from, to) = (directory.join("source.c"), directory.join("program"));
+    fs::write(&from, source).unwrap();
+    let mut compiler = Command::new("musl-gcc");
+    compiler
+        .args(["-static", "-Os"])
+        .arg("-o")
+        .args([&to, &from]);
+    let done = compiler.status().is_ok_and(|status| status.success());
+    if done {
+        // Written over, it stays executable.
+        setup.script(&format!("usr/bin/{name}"), "");
+        setup.file(&format!("usr/bin/{name}"), fs::read(&to).unwrap());
+    } else {
+        println!("skipped: no musl-gcc");
+    }
+    fs::remove_dir_all(&directory).unwrap();
+    done
+}
+
+#[test]
+fn exits_without_end() {
+    const ROUNDS: u32 = 30;
+    println!(
+        "orphans end as fast as they can be made, again and again: all are reaped, nobody of ours is replaced or grows"
+    );
+    let Some(setup) = with_steady() else { return };
+    if !compile(&setup, "storm", STORM) {
+        return;
+    }
+    setup.unit(
+        "storm.service",
+        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=oneshot\nExecStart=/usr/bin/storm\n",
+    );
+    let mut machine = setup.boot();
+    let before = steady(&machine);
+    let ours = [
+        machine.init.clone(),
+        machine.manager().unwrap(),
+        machine.helper().unwrap(),
+    ];
+    let size = |one: &Proc| {
+        let status = fs::read_to_string(format!("/proc/{}/status", one.pid)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.unwrap().parse::<u64>().unwrap()
+    };
+    let sizes = ours.each_ref().map(size);
+    let began = std::time::Instant::now();
+    for _ in 0..ROUNDS {
+        assert_eq!(machine.sctl(&["start", "storm"]).code, 1);
+        assert_eq!(machine.property("storm.service", "ExecMainStatus"), "7");
+        machine.wait("no zombie is left", || {
+            machine.processes().iter().all(|one| one.state != 'Z')
+        });
+    }
+    let rate = f64::from(ROUNDS * 2000) / began.elapsed().as_secs_f64();
+    println!("{rate:.0} exits a second");
+    for (one, before) in ours.iter().zip(sizes) {
+        assert!(one.is_alive(), "{} was replaced", one.name);
+        let grown = size(one).saturating_sub(before);
+        assert!(grown < 2048, "{} has grown by {grown} KiB", one.name);
+    }
     as_before(&mut machine, &before);
 }
 

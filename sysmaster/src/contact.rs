@@ -5,6 +5,7 @@
 
 use crate::helpers::{ARRIVAL, Debt, Helper, Phase, label_to_init, memory_labels};
 use crate::init_link::Asker;
+use crate::lifecycle::{AS_USUAL, favour};
 use crate::manager::{Manager, token};
 use engine::api::Input;
 use init_wire::FromManager;
@@ -201,8 +202,10 @@ impl Manager {
             FromHelper::Trigger { unit } => self.on_trigger(index, &unit),
             FromHelper::Offer(sockets) => self.on_offer(index, sockets),
             FromHelper::Pong { nonce } => {
-                if let Some(helper) = self.helpers.get_mut(index) {
-                    helper.pong(nonce);
+                if helper.pong(nonce, clock::now())
+                    && let Some(proc) = helper.proc
+                {
+                    favour(proc, AS_USUAL);
                 }
                 self.compared(index, Some(nonce));
             }
@@ -341,6 +344,8 @@ impl Manager {
         }
         helper.phase = Phase::Synced;
         helper.hopeless = false;
+        // What was owed without a ping is this.
+        helper.debt = helper.debt.filter(|debt| debt.nonce != 0);
         let unit_type = helper.unit_type.clone();
         let reported = std::mem::take(&mut helper.reported);
         self.inputs.push_back(Input::HelperSynced {

@@ -20,10 +20,12 @@
 //! *Debts.* Whatever is sent to a helper is followed by a `Ping` unless one is on its way. The
 //! `Pong` shows that all of it was read and recorded. Only while it is owed does a timer run. After
 //! half of the time its processor time is noted, at the end looked at again. A helper that has said
-//! anything meanwhile gets on, and goes on. One that got no processor time although it wanted some is
-//! starved and gets another period, once. One that computes may do so for [`WORK`] for each unit of its
-//! type: it may have thousands to load or to adopt. Otherwise it is hung, is killed, and its successor
-//! adopts. A helper that does not connect owes its `Hello` the same way,
+//! anything meanwhile gets on, and goes on: for [`TALKS`] such periods, and [`TALK`] more for each unit of
+//! its type, since talk alone pays for nothing. One that got no processor time although it wanted some is
+//! starved and gets another period, once, and a higher priority until it answers. One that computes may do
+//! so for [`WORK`] for each unit of its type: it may have thousands to load or to adopt. Otherwise it is
+//! hung, is killed, and its successor adopts. A helper that does not connect owes its `Hello` the same way,
+//! and so does one its `Synced` that has answered before it,
 //! one whose memories are on their way is waited for as long, and one that was killed owes its end:
 //! there is no phase with a process, other than `Synced` with nothing asked, without a deadline.
 //!
@@ -45,6 +47,12 @@ pub const DEBT: Micros = 700_000;
 /// Processor time a helper may use for each unit of its type before it answers, in microseconds: many times what a
 /// slow board takes to adopt one, or to start it.
 pub const WORK: Micros = 10_000;
+/// Periods a helper may owe an answer for no better reason than that it says something else. Four in all, and the
+/// start of a new helper, stay below three seconds.
+pub const TALKS: u64 = 2;
+/// How much longer for each unit of its type, in microseconds: it may have something to say of each, and may have
+/// to share the processor.
+pub const TALK: Micros = 50_000;
 /// Processes in a row that end before their `Hello` until jobs do not wait for the next.
 pub const STILLBORN: u32 = 3;
 /// How long a new process has until its `Hello`.
@@ -92,6 +100,8 @@ pub struct Debt {
     pub worked: u64,
     /// It has said something since it was last looked at.
     pub heard: bool,
+    /// For so many periods it has been waited for because of that.
+    pub talked: u64,
     /// It has had its extension.
     pub extended: bool,
 }
@@ -105,23 +115,45 @@ impl Debt {
             cpu: None,
             worked: 0,
             heard: false,
+            talked: 0,
             extended: false,
         }
     }
 
     /// It is looked at: its process has used so much processor time by now, in ticks, and is ready to run or not.
-    /// Whether it is given another period; for work it may use so much altogether.
-    pub fn extend(&mut self, cpu: u64, ready: bool, allowed: u64) -> bool {
+    /// Why it is given another period, if it is; its type has so many units.
+    pub fn extend(&mut self, cpu: u64, ready: bool, units: u64) -> Option<Reason> {
         let heard = std::mem::take(&mut self.heard);
         let Some(before) = self.cpu.replace(cpu) else {
-            return true;
+            return Some(Reason::FirstLook);
         };
+        let ticks = platform::kernel::ticks_per_second();
         let used = cpu.saturating_sub(before);
         self.worked += used;
-        let idle = used * 10 < platform::kernel::ticks_per_second();
+        let idle = used * 10 < ticks;
+        if heard && self.talked < TALKS + units * TALK / DEBT {
+            self.talked += 1;
+            return Some(Reason::Talks);
+        }
+        if !idle && self.worked < units * WORK * ticks / 1_000_000 {
+            return Some(Reason::Works);
+        }
         let starved = idle && ready && !std::mem::replace(&mut self.extended, true);
-        heard || starved || (!idle && self.worked < allowed)
+        starved.then_some(Reason::Starved)
     }
+}
+
+/// Why a helper that owes an answer is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Nothing is known yet of what it does.
+    FirstLook,
+    /// It has said something else.
+    Talks,
+    /// It computes, and has something to compute.
+    Works,
+    /// It wants to, and gets no processor time.
+    Starved,
 }
 
 /// A frame on its way to a helper, and the descriptor beside it.
@@ -267,11 +299,14 @@ impl Helper {
         self.asked |= self.conn.is_some();
     }
 
-    /// It answered. Anything queued since the ping becomes the next debt.
-    pub fn pong(&mut self, nonce: u64) {
-        if nonce != 0 && self.debt.is_some_and(|debt| debt.nonce == nonce) {
-            self.debt = None;
+    /// It answered. Anything queued since the ping becomes the next debt; before it has adopted, that it has.
+    /// Whether the answer was owed, and had cost a starved one's extension.
+    pub fn pong(&mut self, nonce: u64, now: Micros) -> bool {
+        let paid = self.debt.filter(|debt| nonce != 0 && debt.nonce == nonce);
+        if paid.is_some() {
+            self.debt = (self.phase == Phase::Syncing).then(|| Debt::new(0, now + ARRIVAL));
         }
+        paid.is_some_and(|debt| debt.extended)
     }
 
     /// The frame to be sent next.
@@ -455,38 +490,72 @@ mod tests {
         assert!(helper.queue(&ToHelper::Sync, None));
         helper.close_batch(200);
         assert_eq!(helper.debt.unwrap().due, 100 + DEBT, "one ping at a time");
-        helper.pong(99);
+        helper.pong(99, 250);
         assert!(helper.debt.is_some(), "not the answer to this ping");
-        helper.pong(1);
+        helper.pong(1, 250);
         assert!(
             helper.debt.is_none() && helper.wants_ping(),
             "what came later is owed next"
         );
         helper.close_batch(300);
-        helper.pong(2);
+        helper.pong(2, 350);
         assert!(helper.debt.is_none() && !helper.wants_ping());
     }
 
     #[test]
     fn who_owes_an_answer_is_starved_at_work_or_hung() {
         let second = platform::kernel::ticks_per_second();
+        // A hundred may take a second of processor time.
+        let units = 100;
         let looked_at = || {
             let mut debt = Debt::new(1, 0);
-            assert!(debt.extend(1000, false, 0), "the first look notes its time");
+            let noted = debt.extend(1000, false, 0);
+            assert_eq!(noted, Some(Reason::FirstLook), "its time is noted");
             debt
         };
-        assert!(!looked_at().extend(1000, false, second), "asleep");
+        assert_eq!(looked_at().extend(1000, false, units), None, "asleep");
         let mut starved = looked_at();
-        assert!(starved.extend(1000, true, 0));
-        assert!(!starved.extend(1000, true, 0), "once");
-        assert!(!looked_at().extend(1000 + second, true, second), "a loop");
+        assert_eq!(starved.extend(1000, true, 0), Some(Reason::Starved));
+        assert_eq!(starved.extend(1000, true, 0), None, "once");
+        assert_eq!(looked_at().extend(1000 + second, true, units), None, "loop");
         let mut works = looked_at();
-        assert!(works.extend(1000 + second / 2, true, second));
-        assert!(!works.extend(1000 + second, false, second), "so long");
-        let mut speaks = looked_at();
-        speaks.heard = true;
-        assert!(speaks.extend(1000, false, 0));
-        assert!(!speaks.extend(1000, false, 0), "what it said then");
+        let half = works.extend(1000 + second / 2, true, units);
+        assert_eq!(half, Some(Reason::Works));
+        assert_eq!(works.extend(1000 + second, false, units), None, "so long");
+    }
+
+    /// How many periods somebody gets who says something in each and never what is owed.
+    fn talks(units: u64) -> u64 {
+        let mut debt = Debt::new(1, 0);
+        for period in 0.. {
+            debt.heard = true;
+            if debt.extend(1000, false, units).is_none() {
+                return period;
+            }
+        }
+        unreachable!()
+    }
+
+    #[test]
+    fn talk_pays_for_nothing() {
+        assert_eq!(talks(0), 1 + TALKS);
+        let patience = talks(2000) * DEBT;
+        assert!(
+            patience > 100_000_000,
+            "{patience}: a busy one has its time"
+        );
+        assert!(patience < 110_000_000, "{patience}: and no more");
+    }
+
+    #[test]
+    fn who_answers_and_has_not_adopted_owes_that() {
+        let mut helper = connected();
+        helper.phase = Phase::Syncing;
+        assert!(helper.queue(&ToHelper::Sync, None));
+        helper.close_batch(100);
+        helper.pong(1, 200);
+        let debt = helper.debt.unwrap();
+        assert_eq!((debt.nonce, debt.due), (0, 200 + ARRIVAL));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use crate::answers::type_of;
 use crate::backoff::Cause;
-use crate::helpers::{ARRIVAL, DEBT, Debt, Phase, STILLBORN, WORK};
+use crate::helpers::{ARRIVAL, DEBT, Debt, Phase, Reason, STILLBORN};
 use crate::manager::Manager;
 use engine::api::Input;
 use platform::{child, clock, fd, process, signal};
@@ -352,12 +352,15 @@ impl Manager {
         }
         let units = self.engine.units();
         let of_type = units.filter(|unit| type_of(unit.name.as_str()) == helper.unit_type);
-        let work = of_type.count() as u64 * WORK;
-        let allowed = work * platform::kernel::ticks_per_second() / 1_000_000;
-        if debt.extend(status.cpu, status.state == b'R', allowed) {
-            debt.due = now + DEBT;
-        } else {
-            self.fail_helper(index, "does not answer");
+        let reason = debt.extend(status.cpu, status.state == b'R', of_type.count() as u64);
+        match reason {
+            Some(reason) => {
+                debt.due = now + DEBT;
+                if reason == Reason::Starved {
+                    favour(proc, FAVOURED);
+                }
+            }
+            None => self.fail_helper(index, "does not answer"),
         }
     }
 
@@ -379,6 +382,16 @@ impl Manager {
 
 /// The state of a stopped process.
 pub(crate) const STOPPED: u8 = b'T';
+
+/// How much sooner than others a starved helper gets the processor, until it answers.
+const FAVOURED: i32 = -10;
+/// As everybody.
+pub(crate) const AS_USUAL: i32 = 0;
+
+/// Sets it, where we may.
+pub(crate) fn favour(proc: ProcId, nice: i32) {
+    let _ = process::set_nice(proc.pid, nice);
+}
 
 /// What the kernel says of a recorded process; `None` if there is no such process any more.
 pub(crate) fn look_at(proc: ProcId) -> Option<process::Status> {

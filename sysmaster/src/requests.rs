@@ -283,7 +283,7 @@ impl Manager {
         false
     }
 
-    /// The unit a client names, loaded if need be. The public socket loads nothing.
+    /// The unit a client names, loaded if need be, also if its file was just written. The public socket loads nothing.
     fn known_unit(&mut self, serial: u32, unit: &str) -> Result<UnitId, Refusal> {
         let name = unit_name(unit)?;
         let control = self
@@ -297,7 +297,7 @@ impl Manager {
                 .filter(|view| view.load.is_some())
                 .map(|view| view.id)
         };
-        if known(self).is_none() && control {
+        if control && (self.loader.appeared(&name) || known(self).is_none()) {
             self.load_unit(&name);
         }
         match known(self) {

@@ -184,9 +184,15 @@ pub fn start_of(pid: i32) -> u64 {
     stat(pid).map_or(0, |stat| stat.start)
 }
 
+/// What it starts meanwhile is as if it had not been favoured.
 pub fn set_priority(pid: i32, nice: c_int) {
-    // SAFETY: plain numbers.
-    unsafe { call!(libc::SYS_setpriority, libc::PRIO_PROCESS, pid, nice) };
+    let policy = libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK;
+    let none: c_int = 0;
+    // SAFETY: plain numbers, and a parameter of one that is read.
+    unsafe {
+        call!(libc::SYS_sched_setscheduler, pid, policy, &raw const none);
+        call!(libc::SYS_setpriority, libc::PRIO_PROCESS, pid, nice);
+    }
 }
 
 pub fn new_session() {

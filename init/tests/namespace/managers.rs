@@ -77,6 +77,22 @@ fn stopped_and_hung_managers_are_replaced() {
     assert_eq!(m.event(SECOND).as_deref(), Some("nothing"));
 }
 
+/// Says something all the time, and never what it owes.
+#[test]
+fn a_manager_that_talks_and_answers_nothing_is_replaced() {
+    if !root() {
+        return;
+    }
+    let m = Machine::start(&[]);
+    m.expect("hello epoch=1");
+    m.tell("babble");
+    m.expect("babbling");
+    m.signal(m.init, libc::SIGHUP);
+    let hello = m.expect_within("hello epoch=2", 60 * SECOND);
+    assert!(hello.contains("before=Hung"), "{hello}");
+    m.expect("signal 1");
+}
+
 #[test]
 fn a_signal_is_told_until_taken() {
     if !root() {

@@ -23,16 +23,22 @@ pub fn rage(machine: &Machine, seed: u64, tally: &Tally, over: impl Fn() -> bool
     let mut random = Random::new(seed, 1);
     while !over() {
         random.pause(50, 700);
-        let mut gone = blow(machine, &mut random, tally);
+        let (struck, said) = (Instant::now(), machine.console().len());
+        let mut round = Round::default();
+        blow(machine, &mut random, tally, &mut round);
         while random.percent(30) {
             random.pause(0, 60);
-            gone.extend(blow(machine, &mut random, tally));
+            blow(machine, &mut random, tally, &mut round);
         }
+        let gone = &round.gone;
         let began = Instant::now();
-        match poll(LONGEST, || {
-            (over() || managed(machine, &gone)).then_some(())
-        }) {
-            Some(()) => tally.managed_after(began.elapsed()),
+        match poll(LONGEST, || (over() || managed(machine, gone)).then_some(())) {
+            Some(()) => {
+                let (time, blows) = (began.elapsed(), round.kinds.join(", "));
+                if !tally.managed_after(time, struck, &blows) {
+                    println!("{}", machine.console().get(said..).unwrap_or_default());
+                }
+            }
             None => {
                 let status = machine.sctl(&["--timeout=2", "status"]);
                 tally.add(
@@ -40,6 +46,23 @@ pub fn rage(machine: &Machine, seed: u64, tally: &Tally, over: impl Fn() -> bool
                     &format!("after blows at {gone:?}: {status:?}"),
                 );
             }
+        }
+    }
+}
+
+/// What was done before the next look.
+#[derive(Default)]
+struct Round {
+    kinds: Vec<&'static str>,
+    /// Those that must be gone for it.
+    gone: Vec<Proc>,
+}
+
+impl Round {
+    fn did(&mut self, tally: &Tally, kind: &'static str, times: usize) {
+        tally.did(kind, times);
+        if !self.kinds.contains(&kind) {
+            self.kinds.push(kind);
         }
     }
 }
@@ -53,8 +76,8 @@ fn everybody(machine: &Machine) -> [Option<Proc>; 3] {
     ]
 }
 
-/// One thing done to one subset. Gives those that must be gone for it.
-fn blow(machine: &Machine, random: &mut Random, tally: &Tally) -> Vec<Proc> {
+/// One thing done to one subset.
+fn blow(machine: &Machine, random: &mut Random, tally: &Tally, round: &mut Round) {
     let subset = 1 + random.below(7);
     let chosen = everybody(machine)
         .into_iter()
@@ -63,50 +86,53 @@ fn blow(machine: &Machine, random: &mut Random, tally: &Tally) -> Vec<Proc> {
     let victims: Vec<Proc> = chosen.filter_map(|(_, one)| one).collect();
     let all = |signal| victims.iter().for_each(|one| one.signal(signal));
     match random.below(100) {
-        0..25 => at_an_effect(machine, random, tally, subset),
+        0..25 => at_an_effect(machine, random, tally, round, subset),
         25..50 => {
-            tally.did("kills", victims.len());
+            round.did(tally, "kills", victims.len());
             all(KILL);
-            victims
+            round.gone.extend(victims);
         }
         50..70 => {
-            tally.did("stops", victims.len());
+            round.did(tally, "stops", victims.len());
             all(STOP);
-            victims
+            round.gone.extend(victims);
         }
         70..80 => {
-            tally.did("stops, continued", victims.len());
+            round.did(tally, "stops and continues", victims.len());
             all(STOP);
             random.pause(0, 250);
             all(CONT);
-            Vec::new()
         }
         80..90 => {
-            tally.did("bursts of stops", victims.len());
+            round.did(tally, "bursts of stops", victims.len());
             for _ in 0..5 {
                 all(STOP);
                 random.pause(0, 5);
                 all(CONT);
                 random.pause(0, 5);
             }
-            Vec::new()
         }
         _ => {
-            tally.did("slowed", victims.len());
+            round.did(tally, "slowed", victims.len());
             victims.iter().for_each(|one| schedule(one, "--idle"));
             random.pause(50, 400);
             victims.iter().for_each(|one| schedule(one, "--other"));
-            Vec::new()
         }
     }
 }
 
 /// They die by themselves, each at one of the next things it does: between two that a signal from outside hardly
 /// ever comes between. (Builds without fault points live on.)
-fn at_an_effect(machine: &Machine, random: &mut Random, tally: &Tally, subset: u64) -> Vec<Proc> {
+fn at_an_effect(
+    machine: &Machine,
+    random: &mut Random,
+    tally: &Tally,
+    round: &mut Round,
+    subset: u64,
+) {
     let programs = ["sysmaster", "service", "socket"].into_iter().enumerate();
     for (_, program) in programs.filter(|(bit, _)| subset >> bit & 1 == 1) {
-        tally.did("deaths at an effect", 1);
+        round.did(tally, "deaths at an effect", 1);
         let path = machine.path(&format!("boundaries/{program}"));
         let _ = std::fs::write(path, (1 + random.below(60)).to_string());
     }
@@ -115,7 +141,6 @@ fn at_an_effect(machine: &Machine, random: &mut Random, tally: &Tally, subset: u
         let _ = std::fs::write(machine.path(AT_A_FORK.trim_start_matches('/')), "");
     }
     random.pause(50, 400);
-    Vec::new()
 }
 
 /// Processor time when nobody else wants it, or as usual.

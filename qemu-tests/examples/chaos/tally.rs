@@ -1,8 +1,9 @@
 //! What is counted.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What must never happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +43,22 @@ const ALL: [(Count, &str); 10] = [
     (Count::Unmanaged, "not managed again"),
 ];
 
+/// A kind of version of which it is known why it takes long: ten seconds until it is noticed in a manager, five in
+/// a helper.
+pub const HANGS: &str = "a version that hangs";
+
+/// What took longer than this is told by itself.
+const LONG: Duration = Duration::from_secs(1);
+
 /// The counters, and what else is told at the end.
 #[derive(Default)]
 pub struct Tally {
     counts: [AtomicUsize; ALL.len()],
     /// How often something was done that might have gone wrong.
     done: Mutex<Vec<(&'static str, usize)>>,
-    managed: Mutex<Vec<Duration>>,
+    /// The versions that were tried, since when, and until when.
+    trials: Mutex<Vec<(&'static str, Instant, Option<Instant>)>>,
+    managed: Mutex<BTreeMap<String, Vec<Duration>>>,
 }
 
 impl Tally {
@@ -76,9 +86,42 @@ impl Tally {
         }
     }
 
-    /// Everything was managed again after so long.
-    pub fn managed_after(&self, time: Duration) {
-        self.managed.lock().expect("no panic").push(time);
+    /// Such a version is tried meanwhile.
+    pub fn during<T>(&self, kind: &'static str, trial: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        self.trials
+            .lock()
+            .expect("no panic")
+            .push((kind, began, None));
+        let result = trial();
+        if let Some(last) = self.trials.lock().expect("no panic").last_mut() {
+            last.2 = Some(Instant::now());
+        }
+        result
+    }
+
+    /// Everything was managed again so long after the last of these blows. If a version was tried since the first,
+    /// that may be why it took so long; one that hangs is. Whether it is plain why.
+    pub fn managed_after(&self, time: Duration, struck: Instant, blows: &str) -> bool {
+        let mut trials = self.trials.lock().expect("no panic");
+        trials.retain(|(_, _, ended)| ended.is_none_or(|ended| ended > struck));
+        let hangs = trials.iter().find(|(kind, ..)| *kind == HANGS);
+        let tried = hangs.or(trials.last()).copied();
+        drop(trials);
+        if time > LONG {
+            let tried = tried.map_or(String::new(), |(kind, began, _)| {
+                format!("; {kind} was tried {} ms ago", began.elapsed().as_millis())
+            });
+            println!("managed after {} ms: {blows}{tried}", time.as_millis());
+        }
+        let class = match tried {
+            Some((kind, ..)) => format!("with {kind}"),
+            None if blows.contains(", ") => "several blows".into(),
+            None => blows.into(),
+        };
+        let mut managed = self.managed.lock().expect("no panic");
+        managed.entry(class).or_default().push(time);
+        time <= LONG || tried.is_some_and(|(kind, ..)| kind == HANGS)
     }
 
     /// Whether anything has happened.
@@ -104,18 +147,28 @@ impl Tally {
             println!("{name:22} {}", self.get(count));
         }
         println!("{:22} no log helper yet", "log lines lost");
-        let mut times = self.managed.lock().expect("no panic").clone();
-        times.sort();
-        let at = |share: usize| {
-            times.get((times.len() * share / 100).min(times.len().saturating_sub(1)))
-        };
-        let ms = |time: Option<&Duration>| time.map_or(0, Duration::as_millis);
-        println!(
-            "{:22} median {} ms, p99 {} ms, max {} ms",
-            "time until managed",
-            ms(at(50)),
-            ms(at(99)),
-            ms(times.last())
-        );
+        println!("---- time until managed ----");
+        let managed = self.managed.lock().expect("no panic");
+        let all = managed.values().flatten().copied().collect();
+        distribution("everything", all);
+        for (class, times) in managed.iter() {
+            distribution(class, times.clone());
+        }
     }
+}
+
+/// One line of the times of one kind.
+fn distribution(class: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let last = times.len().saturating_sub(1);
+    let at = |share: usize| times.get((times.len() * share / 100).min(last));
+    let ms = |time: Option<&Duration>| time.map_or(0, Duration::as_millis);
+    println!(
+        "{class:36} {:5} times, median {} ms, p90 {} ms, p99 {} ms, max {} ms",
+        times.len(),
+        ms(at(50)),
+        ms(at(90)),
+        ms(at(99)),
+        ms(times.last())
+    );
 }

@@ -1,7 +1,7 @@
 //! Other versions of ours are tried meanwhile: a good one is installed, a bad one must be gone by itself.
 
 use crate::random::Random;
-use crate::tally::{Count, Tally};
+use crate::tally::{Count, HANGS, Tally};
 use qemu_tests::Machine;
 use qemu_tests::setup::LIBRARY;
 use std::fs;
@@ -44,15 +44,20 @@ pub fn tries(machine: &Machine, mut random: Random, tally: &Tally, over: &Atomic
         number += 1;
         let good = format!("version {number}");
         match random.below(10) {
-            0..3 => versions.good(&good, None),
-            3 => {
+            0..3 => tally.during("a good version", || versions.good(&good, None)),
+            3 => tally.during("a good version", || {
                 versions.good(&good, Some("service"));
                 versions.link_again("service");
-            }
-            4 => versions.reexec(),
+            }),
+            4 => tally.during("a re-execution", || versions.reexec()),
             _ => {
                 let fault = BAD.get(random.below(BAD.len() as u64) as usize);
-                versions.bad(fault.unwrap_or(&""), random.percent(30));
+                let fault = *fault.unwrap_or(&"");
+                let kind = match fault.ends_with(":hang") {
+                    true => HANGS,
+                    false => "a version that dies",
+                };
+                tally.during(kind, || versions.bad(fault, random.percent(30)));
             }
         }
     }

@@ -87,6 +87,63 @@ fn a_stop_right_after_the_look_is_found_without_a_notice() {
     drop(fake);
 }
 
+/// It says something in every turn, and never what it owes.
+fn babble(fake: &Fake, turn: u64) {
+    let text = format!("line {turn}");
+    let line = FromHelper::Log {
+        level: 7,
+        unit: String::new(),
+        text,
+    };
+    let _ = socket::send(&fake.fd, &wire::encode(&line).unwrap(), &[]);
+}
+
+#[test]
+fn a_helper_that_talks_without_end_and_answers_nothing_is_replaced() {
+    let mut world = services();
+    let (mut manager, init, fake) = booted(&mut world);
+    let victim = Victim::new();
+    victim.appoint(&mut manager);
+    say(&init, CHILD_SIGNAL);
+    let mut turn = 0;
+    until(&mut manager, "the kill", |_| {
+        turn += 1;
+        babble(&fake, turn);
+        victim.killed()
+    });
+}
+
+#[test]
+fn so_is_one_that_answers_and_never_says_that_it_has_adopted() {
+    let mut world = services();
+    let (mut manager, _init, fake) = booted(&mut world);
+    let victim = Victim::new();
+    drop(fake);
+    until(&mut manager, "the loss", |m| {
+        (m.helpers.iter().next().unwrap().phase == Phase::Awaited).then_some(())
+    });
+    let fd = socket::connect(&world.socket("helper")).unwrap();
+    let fake = Fake { fd };
+    fake.say(&FromHelper::Hello {
+        version: wire::VERSION,
+        build: "fake".into(),
+        unit_type: "service".into(),
+        epoch: 0,
+        adopted: true,
+    });
+    while fake.next(&mut manager) != ToHelper::Sync {}
+    victim.appoint(&mut manager);
+    until(&mut manager, "the kill", |_| {
+        let mut buffer = vec![0; MAX_FRAME];
+        if let Ok(Some(got)) = socket::receive(&fake.fd, &mut buffer)
+            && let Ok(ToHelper::Ping { nonce }) = wire::decode(&buffer[..got.length])
+        {
+            fake.say(&FromHelper::Pong { nonce });
+        }
+        victim.killed()
+    });
+}
+
 #[test]
 fn the_next_manager_replaces_a_helper_that_is_stopped() {
     let mut world = services();

@@ -203,3 +203,24 @@ fn a_type_without_a_helper_is_said_so() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn a_unit_whose_file_was_just_written_is_shown_as_it_is() {
+    let mut world = services();
+    let (mut manager, _init, _fake) = booted(&mut world);
+    let control = client(&mut manager, &world.socket("control"));
+    let shown = |manager: &mut Manager, unit: &str| {
+        let unit = unit.to_owned();
+        let replies = ask(manager, &control, &Request::Show { unit });
+        let load = replies.into_iter().find_map(|reply| match reply {
+            Reply::Detail(detail) => Some(detail.line.load),
+            _ => None,
+        });
+        load.unwrap()
+    };
+    assert_eq!(shown(&mut manager, "new.service"), "not-found");
+    let directory = world.places.root.join("etc/sysmaster/system");
+    std::fs::write(directory.join("new.service"), SERVICE).unwrap();
+    assert_eq!(shown(&mut manager, "new.service"), "loaded");
+    assert_eq!(shown(&mut manager, "other.service"), "not-found");
+}

@@ -207,6 +207,11 @@ impl Mounts {
         let default = self.settings.timeout_stop;
         let unit = self.entry(name);
         if unit.lost.is_some_and(|until| until <= now) {
+            if !ctx.in_contact() {
+                // Nobody is there to say so: the next manager is waited for.
+                unit.lost = Some(units::value::time::INFINITY);
+                return;
+            }
             let text = "how its command ended was not seen";
             if let Some(slot) = unit.slot.take() {
                 ctx.journal.slots.release(slot);

@@ -371,8 +371,12 @@ impl UnitType for Mounts {
     /// units is there.
     fn adopt(&mut self, _: &mut Context<'_>) {}
 
-    fn welcome(&mut self, config: &HelperConfig, _: &mut Context<'_>) {
+    fn welcome(&mut self, config: &HelperConfig, ctx: &mut Context<'_>) {
         self.settings = config.clone();
+        let until = ctx.now().saturating_add(PATIENCE);
+        for unit in self.units.iter_mut().filter(|unit| unit.lost.is_some()) {
+            unit.lost = Some(until);
+        }
     }
 
     fn message(&mut self, message: Message, ctx: &mut Context<'_>) {
@@ -412,6 +416,15 @@ impl UnitType for Mounts {
     fn ready(&mut self, ready: Ready, ctx: &mut Context<'_>) {
         if ready.token == TABLE {
             self.compare(ctx);
+        }
+    }
+
+    fn slept(&mut self, span: Micros, ctx: &mut Context<'_>) {
+        for unit in &mut self.units {
+            if unit.record.deadline != INFINITY {
+                unit.record.deadline = unit.record.deadline.saturating_add(span);
+                ctx.remember(&unit.record);
+            }
         }
     }
 

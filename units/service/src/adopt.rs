@@ -39,8 +39,9 @@ fn invocation_of(proc: ProcId) -> Option<Invocation> {
     Some(Invocation(number))
 }
 
-/// How long the report of an exit that we know has happened may take. Init repeats what is not
-/// acknowledged and holds it for a new manager, so only a discarded one never comes.
+/// How long the report of an exit that we know has happened may take, from a manager that is there: without one
+/// the next is waited for, however long it takes. Init repeats what is not acknowledged and holds it for a
+/// new manager, so only a discarded one never comes.
 pub(crate) const PATIENCE: Micros = 5_000_000;
 
 /// The slots in use with the units they are of, in the order of these.

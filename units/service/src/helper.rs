@@ -8,6 +8,7 @@
 //! A helper killed in between leaves a zombie to init, which reports it again; number and
 //! start time tell that it is the same.
 
+use crate::adopt::PATIENCE;
 use crate::config;
 use crate::effects::stop_waiting;
 use crate::machine::{Effect, Event};
@@ -30,6 +31,9 @@ use units::wire::helper::{
 
 /// Why a start is refused.
 const FULL: &str = "the journal of the service helper is full, and what is started must be in it";
+
+/// Who comes so late to a deadline was not there when it was due.
+const LATE: Micros = 500_000;
 
 /// What a watched descriptor is, and of which service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -468,6 +472,18 @@ impl Services {
         }
     }
 
+    /// When a service patted its watchdog, for who judges it now. We ourselves were not there when its time was up, nor,
+    /// as likely, was the machine: time stood still for it, and it begins anew.
+    fn pat(&mut self, at: u32, now: Micros) -> Micros {
+        let Some(service) = self.get_mut(at) else {
+            return now;
+        };
+        if service.watchdog_end().saturating_add(LATE) < now {
+            service.pat = now;
+        }
+        service.pat
+    }
+
     fn due(&mut self, ctx: &mut Context<'_>, at: u32, now: Micros) {
         let Some(service) = self.get_mut(at) else {
             return;
@@ -479,19 +495,32 @@ impl Services {
             return;
         };
         for role in [Role::Main, Role::Control] {
-            if service.lost(role).take_if(|when| *when <= now).is_some() {
+            let lost = service.lost(role);
+            if lost.is_some_and(|when| when <= now) {
+                if !ctx.in_contact() {
+                    // Nobody is there to say so: the next manager is waited for.
+                    *lost = Some(NEVER);
+                    return;
+                }
+                *lost = None;
                 return self.feed(ctx, at, Event::Lost(role));
             }
         }
         if matches!(service.last, Some(Last::Poll(when)) if when <= now) {
             service.last = None;
         }
-        let pat = service.pat;
+        let pat = self.pat(at, now);
         let mut out = std::mem::take(&mut self.effects);
         self.machine(at, &mut out, |machine| machine.starved(pat));
         self.machine(at, &mut out, |machine| machine.handle(Event::Deadline));
         self.carry_out(ctx, at, out);
     }
+}
+
+/// Ends that nobody has told are waited for until then. Whether there are any.
+fn wait_anew(ends: &mut [Option<Micros>; 2], until: Micros) -> bool {
+    let waited = ends.iter_mut().flatten();
+    waited.map(|when| *when = until).count() > 0
 }
 
 /// A child that no service waits for has ended.
@@ -520,8 +549,15 @@ impl UnitType for Services {
     /// units is there.
     fn adopt(&mut self, _: &mut Context<'_>) {}
 
-    fn welcome(&mut self, config: &HelperConfig, _: &mut Context<'_>) {
+    fn welcome(&mut self, config: &HelperConfig, ctx: &mut Context<'_>) {
         self.configure(config);
+        let until = ctx.now().saturating_add(PATIENCE);
+        for at in 0..self.list.len() as u32 {
+            let ends = self.get_mut(at).map(|service| &mut service.lost_at);
+            if ends.is_some_and(|ends| wait_anew(ends, until)) {
+                self.index(at);
+            }
+        }
     }
 
     fn message(&mut self, message: Message, ctx: &mut Context<'_>) {
@@ -576,6 +612,20 @@ impl UnitType for Services {
                 self.carry_out(ctx, at, Vec::new());
             }
             None => {}
+        }
+    }
+
+    fn slept(&mut self, span: Micros, ctx: &mut Context<'_>) {
+        for at in 0..self.list.len() as u32 {
+            let Some(service) = self.get_mut(at) else {
+                continue;
+            };
+            service.pat = service.pat.saturating_add(span);
+            if service.run.deadline != NEVER {
+                service.run.deadline = service.run.deadline.saturating_add(span);
+                self.record(ctx, at);
+            }
+            self.index(at);
         }
     }
 

@@ -179,6 +179,13 @@ impl Service {
             .fold(next, |next, at| next.min(*at))
     }
 
+    /// When its watchdog is up, if it is not patted again.
+    pub fn watchdog_end(&self) -> Micros {
+        self.config.as_ref().map_or(NEVER, |config| {
+            Machine::watchdog_deadline(&self.run, &config.policy, self.pat)
+        })
+    }
+
     /// The living processes of the unit, main and control process included.
     pub fn members(&self, root: Option<&Path>) -> Vec<ProcId> {
         match self.group_path(root) {

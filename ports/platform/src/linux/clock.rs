@@ -7,14 +7,25 @@
 /// Boot time includes the time a machine was suspended, unlike the monotonic clock.
 const BOOTTIME: libc::c_int = 7;
 const REALTIME: libc::c_int = 0;
+const MONOTONIC: libc::c_int = 1;
 
 /// Microseconds since boot, suspension included. Never goes back, never jumps. 0 is only returned
 /// where the kernel has no such clock.
 pub fn now() -> u64 {
-    let (seconds, nanos) = read(BOOTTIME);
+    micros(read(BOOTTIME))
+}
+
+fn micros((seconds, nanos): (i64, i64)) -> u64 {
     (seconds.max(0) as u64)
         .saturating_mul(1_000_000)
         .saturating_add(nanos as u64 / 1_000)
+}
+
+/// How long of [`now`] this machine was suspended, in microseconds. Never more than it was: who is interrupted between
+/// the two clocks finds less.
+pub fn suspended() -> u64 {
+    let boot = now();
+    boot.saturating_sub(micros(read(MONOTONIC)))
 }
 
 /// Microseconds since 1970, as the machine believes. For people and calendars, not for logic.

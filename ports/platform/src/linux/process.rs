@@ -289,6 +289,27 @@ pub fn kill_group(group: u32, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(-number, signal) }).map(|_| ())
 }
 
+/// Sets how readily a process gets the processor, -20 to 19. What it starts meanwhile is as if it had not been favoured:
+/// that is the kernel's to see to, between this and a fork of its own.
+pub fn set_nice(pid: u32, nice: i32) -> io::Result<()> {
+    let number = positive(pid)?;
+    // SAFETY: all zero is a valid parameter, and what this policy takes.
+    let ordinary: libc::sched_param = unsafe { std::mem::zeroed() };
+    let policy = libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: changes another process, by plain numbers and a parameter that is read.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_sched_setscheduler,
+            number,
+            policy,
+            &raw const ordinary,
+        )
+    })?;
+    let which = number.unsigned_abs();
+    // SAFETY: changes another process.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS as _, which, nice) }).map(|_| ())
+}
+
 /// Numbers 0 and 1 would reach ourselves or everybody.
 fn positive(pid: u32) -> io::Result<i32> {
     match i32::try_from(pid) {

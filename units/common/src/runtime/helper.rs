@@ -21,6 +21,9 @@ use std::os::fd::OwnedFd;
 /// sends one for each unit, so this is a limit on units.
 const MAX_HELD: usize = 100_000;
 
+/// From how long on it counts that the machine was suspended: less than this, nobody's time was short for it.
+const SLEEP: Micros = 100_000;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Apart,
@@ -70,6 +73,8 @@ pub(crate) struct Helper {
     held: VecDeque<Held>,
     /// What killed two processes of this type and is not done any more.
     quarantine: Vec<Flight>,
+    /// How long the machine had been suspended when that was last looked at.
+    suspended: Micros,
     pub(crate) outbox: Outbox,
 }
 
@@ -85,6 +90,7 @@ impl Helper {
             memories: Memories::default(),
             held: VecDeque::new(),
             quarantine: Vec::new(),
+            suspended: platform::clock::suspended(),
             outbox: Outbox::default(),
         }
     }
@@ -175,6 +181,11 @@ impl Helper {
 
     /// Calls the type if its deadline has come.
     pub(crate) fn tick(&mut self, poller: &Poller) {
+        let slept = platform::clock::suspended().saturating_sub(self.suspended);
+        if slept >= SLEEP {
+            self.suspended += slept;
+            self.with(poller, |unit_type, context| unit_type.slept(slept, context));
+        }
         let now = platform::clock::now();
         if self.deadline().is_some_and(|at| at <= now) {
             self.with(poller, |unit_type, context| unit_type.tick(now, context));

@@ -16,7 +16,7 @@ use std::os::fd::OwnedFd;
 
 /// A helper inside the manager's process.
 pub struct InProcess {
-    helper: Helper,
+    pub(super) helper: Helper,
 }
 
 impl InProcess {

@@ -127,6 +127,12 @@ pub trait UnitType {
     /// [`UnitType::deadline`] has come.
     fn tick(&mut self, now: Micros, context: &mut Context<'_>);
 
+    /// The machine was suspended for so long, which the clock counts and no process could use: what waits for one
+    /// has so much longer. Called before [`UnitType::tick`].
+    fn slept(&mut self, span: Micros, context: &mut Context<'_>) {
+        let _ = (span, context);
+    }
+
     /// When [`UnitType::tick`] is to be called; `None` while nothing is owed.
     fn deadline(&self) -> Option<Micros>;
 }
@@ -144,6 +150,11 @@ impl Context<'_> {
     /// Time now; asked anew at each call.
     pub fn now(&self) -> Micros {
         platform::clock::now()
+    }
+
+    /// Whether there is a manager, as far as is known.
+    pub fn in_contact(&self) -> bool {
+        self.outbox.in_contact()
     }
 
     /// Says something to the manager. `Keep` is for [`Context::keep`]; `Watch` and `Unwatch` go

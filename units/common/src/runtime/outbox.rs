@@ -92,6 +92,11 @@ impl Outbox {
         self.queue.front().map(|(frame, fd)| (frame, fd.as_ref()))
     }
 
+    /// Whether a manager has welcomed us, and is not gone.
+    pub(crate) fn in_contact(&self) -> bool {
+        self.connected
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

@@ -254,6 +254,62 @@ fn a_first_helper_makes_its_journal_and_then_hears_what_waited() {
     assert_eq!(bench.helper.deadline(), None);
 }
 
+/// What the socket does with a frame: whether it was held.
+fn hold(bench: &mut Bench, frame: &[u8]) -> bool {
+    bench.helper.helper.hold(frame)
+}
+
+#[test]
+fn units_that_come_while_the_journal_is_made_are_held_as_they_are() {
+    let mut bench = Bench::new(None);
+    let unit = |name: &str| crate::wire::encode(&load(name)).unwrap();
+    bench.helper.connect();
+    assert!(!hold(&mut bench, &unit("early.toy")), "before the welcome");
+    assert!(bench.send(welcome(1)));
+    assert!(hold(&mut bench, &unit("a.toy")));
+    assert!(!hold(
+        &mut bench,
+        &crate::wire::encode(&command(1)).unwrap()
+    ));
+    assert!(bench.send(command(1)));
+    assert!(hold(&mut bench, &unit("b.toy")[..3]), "whatever is in it");
+    assert!(hold(&mut bench, &unit("c.toy")));
+    for kind in [kind::JOURNAL, kind::SLOTS] {
+        let label = Bench::memory_label(kind);
+        assert!(bench.send(ToHelper::NotFound { label }));
+    }
+    for (frame, _) in bench.said() {
+        let FromHelper::Keep { label } = frame else {
+            panic!("{frame:?}")
+        };
+        assert!(bench.send(ToHelper::Kept { label }));
+    }
+    let expected = [
+        "adopt 0",
+        "welcome false",
+        "load a.toy",
+        "command a.toy",
+        "load c.toy",
+    ];
+    assert_eq!(bench.noted(), expected);
+    let complaint = |frame: &FromHelper| matches!(frame, FromHelper::Log { text, .. } if text.contains("3 bytes"));
+    assert!(bench.frames().iter().any(complaint));
+    assert!(!hold(&mut bench, &unit("d.toy")), "now they are delivered");
+}
+
+#[test]
+fn what_is_held_is_lost_with_the_manager_that_sent_it() {
+    let mut bench = Bench::new(None);
+    bench.helper.connect();
+    assert!(bench.send(welcome(1)));
+    assert!(hold(
+        &mut bench,
+        &crate::wire::encode(&load("a.toy")).unwrap()
+    ));
+    drop(bench.begin(2));
+    assert_eq!(bench.noted(), ["adopt 0", "welcome true"]);
+}
+
 #[test]
 fn what_comes_while_the_journal_is_made_waits_in_order() {
     let mut bench = Bench::new(None);

@@ -289,6 +289,11 @@ impl<'a> Machine<'a> {
         run.deadline.min(watchdog_deadline(run, policy, pat))
     }
 
+    /// When the service's watchdog wants it, if it is not patted again; [`NEVER`] if it is not watched.
+    pub fn watchdog_deadline(run: &Run, policy: &Policy, pat: Micros) -> Micros {
+        watchdog_deadline(run, policy, pat)
+    }
+
     fn changed(&mut self) {
         self.dirty = true;
         self.report = true;

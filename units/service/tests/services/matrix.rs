@@ -9,6 +9,7 @@ pub const ALL: &[Scenario] = &[
     ("taken over: running", running),
     ("taken over: died in the outage", died),
     ("taken over: died, and nobody knows how", died_unseen),
+    ("taken over: died, and told late", told_late),
     ("taken over: in each step", each_step),
     ("taken over: forking", forking),
     ("taken over: a command again", again),
@@ -75,6 +76,26 @@ fn died_unseen(rig: &mut Rig) {
     assert_eq!(report.result, "interrupted");
     assert_eq!(report.exit, None);
     assert!(report.restart.is_some());
+}
+
+/// Init keeps what it has told nobody; until there is a manager to pass it on, nobody is late.
+fn told_late(rig: &mut Rig) {
+    rig.load("a.service", "ExecStart=/bin/sleep 1000\n");
+    rig.helper();
+    assert_eq!(rig.start("a.service"), Outcome::Done);
+    let main = rig.reports["a.service"].main.unwrap();
+    rig.kill_helper();
+    platform::process::kill(main.into(), 9).unwrap();
+    rig.until("its end", |rig| !rig.exits.is_empty());
+    let told = std::mem::take(&mut rig.exits);
+    rig.helper();
+    rig.manager_away(std::time::Duration::from_millis(5500));
+    rig.exits = told;
+    rig.manager_away(std::time::Duration::ZERO);
+    rig.is("a.service", ActiveState::Failed);
+    let report = &rig.reports["a.service"];
+    assert_eq!(report.exit, Some(Exit::Signal(9)));
+    assert_eq!(report.result, "signal");
 }
 
 /// Each command says that it ran, then waits for the word to go on.

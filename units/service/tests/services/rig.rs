@@ -167,26 +167,56 @@ impl Rig {
                     command.env("SYSMASTER_FAULT_ONCE", self.directory.join("once"));
                 }
                 let child = command.spawn().unwrap().id();
-                let listener = self.listener.as_ref().unwrap();
-                let stream = loop {
-                    if let Some(stream) = socket::accept(listener).unwrap() {
-                        break stream;
-                    }
-                    let mut poller = Poller::new(&[]).unwrap();
-                    poller.add(listener, 1, Interest::READ).unwrap();
-                    poller
-                        .wait(Some(clock::now() + 100_000), &mut Vec::new())
-                        .unwrap();
-                };
+                let stream = self.accept();
                 self.poller.add(&stream, LINK, Interest::READ).unwrap();
                 self.link = Link::Process { child, stream };
             }
         }
     }
 
+    /// The helper's connection.
+    fn accept(&self) -> OwnedFd {
+        let listener = self.listener.as_ref().unwrap();
+        loop {
+            if let Some(stream) = socket::accept(listener).unwrap() {
+                return stream;
+            }
+            let mut poller = Poller::new(&[]).unwrap();
+            poller.add(listener, 1, Interest::READ).unwrap();
+            poller
+                .wait(Some(clock::now() + 100_000), &mut Vec::new())
+                .unwrap();
+        }
+    }
+
+    /// The manager is away for so long, and then there is another.
+    pub fn manager_away(&mut self, span: std::time::Duration) {
+        self.synced = false;
+        match std::mem::replace(&mut self.link, Link::None) {
+            Link::None => {}
+            Link::Here(mut here) => {
+                here.disconnect();
+                std::thread::sleep(span);
+                here.tick(&self.poller);
+                let hello = here.connect();
+                self.link = Link::Here(here);
+                self.hear(hello, None);
+            }
+            Link::Process { child, stream } => {
+                self.poller.remove(&stream).unwrap();
+                drop(stream);
+                std::thread::sleep(span);
+                let stream = self.accept();
+                self.poller.add(&stream, LINK, Interest::READ).unwrap();
+                self.link = Link::Process { child, stream };
+            }
+        }
+        self.until("the helper is in sync", |rig| rig.synced);
+    }
+
     fn hear(&mut self, frame: FromHelper, fd: Option<OwnedFd>) {
         match frame {
-            FromHelper::Hello { .. } => self.welcome(),
+            FromHelper::Hello { adopted, .. } => self.welcome(adopted),
             FromHelper::Report(report) => {
                 self.history.push(report.clone());
                 self.reports.insert(report.unit.clone(), report);
@@ -223,7 +253,7 @@ impl Rig {
         }
     }
 
-    fn welcome(&mut self) {
+    fn welcome(&mut self, adopted: bool) {
         self.epoch += 1;
         let config = HelperConfig {
             timeout_start: 10_000_000,
@@ -244,7 +274,8 @@ impl Rig {
             None,
         );
         let hash = units::runtime::hash128(b"service");
-        for kind in [units::runtime::kind::JOURNAL, units::runtime::kind::SLOTS] {
+        let memories = [units::runtime::kind::JOURNAL, units::runtime::kind::SLOTS];
+        for kind in memories.into_iter().filter(|_| !adopted) {
             self.give(Label {
                 kind,
                 hash,
@@ -385,6 +416,22 @@ impl Rig {
         }
         self.link = Link::None;
         self.synced = false;
+    }
+
+    /// The helper and this process stand still for so long, as if the whole machine did.
+    pub fn stand_still(&mut self, process: u32, span: std::time::Duration) {
+        let helper = match &self.link {
+            Link::Process { child, .. } => Some(*child),
+            _ => None,
+        };
+        let all = |signal| {
+            for one in [Some(process), helper].into_iter().flatten() {
+                process::kill_child(one, signal).unwrap();
+            }
+        };
+        all(platform::signal::SIGSTOP);
+        std::thread::sleep(span);
+        all(platform::signal::SIGCONT);
     }
 
     pub fn command(&mut self, unit: &str, verb: Verb) -> u64 {

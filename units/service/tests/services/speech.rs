@@ -15,6 +15,10 @@ pub const ALL: &[Scenario] = &[
     ("watchdog: triggered, its own signal", watchdog_triggered),
     ("watchdog: another span", watchdog_span),
     ("watchdog: waits while the helper is away", watchdog_away),
+    (
+        "watchdog: waits while the machine stands still",
+        watchdog_still,
+    ),
     ("watchdog: what the service is told", watchdog_told),
     ("notify: while the helper is away", away),
     ("notify-reload", reload),
@@ -268,6 +272,19 @@ fn watchdog_away(rig: &mut Rig) {
     rig.until("it is adopted", |rig| rig.reports.contains_key("a.service"));
     assert_eq!(rig.active("a.service"), ActiveState::Active);
     // From then on it has all of it again, and no more.
+    rig.is("a.service", ActiveState::Failed);
+    assert_eq!(rig.reports["a.service"].result, "watchdog");
+}
+
+fn watchdog_still(rig: &mut Rig) {
+    watched(rig, "WatchdogSec=1", "READY=1 feed:20 STATUS=fed sleep");
+    let main = rig.reports["a.service"].main.unwrap();
+    // Longer than its time, and nobody was there to feed it or to hear it.
+    rig.stand_still(main.pid, std::time::Duration::from_millis(2500));
+    rig.until("it was fed to the end", |rig| {
+        rig.reports["a.service"].status == "fed"
+    });
+    assert_eq!(rig.active("a.service"), ActiveState::Active);
     rig.is("a.service", ActiveState::Failed);
     assert_eq!(rig.reports["a.service"].result, "watchdog");
 }

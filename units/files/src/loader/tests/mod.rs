@@ -578,3 +578,23 @@ fn units_as_packages_ship_them() {
         );
     }
 }
+
+#[test]
+fn a_target_does_not_wait_for_a_member_in_quarantine_nor_read_it() {
+    let tree = Tree::new();
+    tree.write("etc/u/x.target", "[Unit]\nWants=a.service b.service\n");
+    for service in ["a.service", "b.service"] {
+        tree.write(
+            &format!("etc/u/{service}"),
+            "[Service]\nExecStart=/bin/true\n",
+        );
+    }
+    let mut loader = tree.loader();
+    let mut target = loader.load_unordered(&name("x.target")).spec;
+    assert!(!loader.quarantined(&name("a.service")).spec.load.is_loaded());
+    loader.order(&mut target);
+    let after: Vec<&UnitName> = target.deps_of(DepKind::After).collect();
+    // Had it been read, it would be one to wait for.
+    assert!(!after.contains(&&name("a.service")), "{after:?}");
+    assert!(after.contains(&&name("b.service")), "{after:?}");
+}
