@@ -125,7 +125,7 @@ pub fn tick(init: &mut Init, now: u64, childless: bool) {
         }
         Stage::Kill { .. } => {
             init.last = Stage::Working;
-            let store = &init.memories.store;
+            let store = &init.store;
             let release = || {
                 let mut index = 0;
                 while let Some((label, fd)) = store.at(index) {

@@ -303,6 +303,12 @@ pub struct Start {
 }
 
 impl Start {
+    /// Nobody's.
+    pub const NONE: Start = Start {
+        count: 0,
+        list: ptr::null(),
+    };
+
     /// # Safety
     /// `list` must be what `main` was given, with `count` strings.
     pub const unsafe fn new(count: usize, list: *const *const c_char) -> Start {
@@ -319,7 +325,7 @@ impl Start {
             if item.is_null() {
                 None
             } else {
-                Some(CStr::from_ptr(item))
+                Some(string(item))
             }
         }
     }
@@ -342,7 +348,7 @@ impl Start {
                 return variable
                     .to_bytes_with_nul()
                     .get(name.len()..)
-                    .and_then(|rest| CStr::from_bytes_with_nul(rest).ok());
+                    .map(until_nul);
             }
             index += 1;
         }
