@@ -202,6 +202,7 @@ impl Init {
     }
 
     /// Writes the frame.
+    #[inline(never)]
     fn frame(&self, due: Due, out: &mut Put<'_>) {
         match due {
             Due::Hello => self.hello(out),
@@ -277,6 +278,7 @@ impl Init {
     }
 
     /// Sends what the socket takes.
+    #[inline(never)]
     pub fn send_frames(&mut self, now: u64) {
         if let Blocked::Until(at) = self.talk.blocked
             && at <= now
@@ -457,6 +459,7 @@ impl Init {
         self.reap_again |= self.reap_stalled;
     }
 
+    #[inline(never)]
     fn keep(&mut self, label: Label, fds: &[i32]) {
         let &[fd] = fds else {
             for fd in fds {

@@ -232,6 +232,7 @@ impl Init {
     }
 
     /// How long nothing is to be done.
+    #[inline(never)]
     fn timeout(&self) -> Option<u64> {
         let mut earliest = self.manager_deadline().min(self.workers.deadline());
         let mut due = |when: bool, at: u64| {
@@ -261,6 +262,7 @@ impl Init {
     }
 
     /// Does what is due by time.
+    #[inline(never)]
     fn tick(&mut self, now: u64) {
         while let Some(job) = self.workers.expire(now) {
             self.child_ended(job, None, now);
@@ -288,6 +290,7 @@ impl Init {
 
     // --- children --------------------------------------------------------------------------------
 
+    #[inline(never)]
     fn reap(&mut self, now: u64) {
         self.look_for_stop(now);
         self.reap_again = false;
@@ -423,6 +426,7 @@ impl Init {
         }
     }
 
+    #[inline(never)]
     fn caught(&mut self, signo: u32, now: u64) {
         const INT: u32 = libc::SIGINT as u32;
         // The first of these is bit 0: SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGTERM, SIGWINCH, SIGPWR.
