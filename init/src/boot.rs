@@ -148,14 +148,21 @@ fn replace_placeholders(placeholders: u32) {
 /// Has the worker do its early part and tell what it found; without one, or if it fails, the defaults
 /// stay.
 fn early(init: &mut Init) {
-    let settings = &mut init.facts.settings;
-    copy(&mut settings.manager, MANAGER);
-    copy(&mut settings.shell, SHELL);
+    if !asked(init) {
+        let settings = &mut init.facts.settings;
+        *settings = Facts::new().settings;
+        copy(&mut settings.manager, MANAGER);
+        copy(&mut settings.shell, SHELL);
+    }
+}
+
+/// Whether the worker has told.
+fn asked(init: &mut Init) -> bool {
     if init.worker_fd < 0 {
-        return;
+        return false;
     }
     let Ok((answer, theirs)) = sys::pipe() else {
-        return;
+        return false;
     };
     let forked = sys::fork();
     if forked == Ok(0) {
@@ -163,23 +170,18 @@ fn early(init: &mut Init) {
         init.become_worker(&[c"init-worker", c"early"]);
     }
     sys::close(theirs);
+    let mut told = false;
     if let Ok(pid) = forked {
         if sys::wait_for(pid, EARLY_MS).is_none() {
             sys::kill(pid, libc::SIGKILL);
         } else {
-            read_settings(&mut init.facts, answer);
+            // The answer fits into a pipe at once.
+            let room = core::slice::from_mut(&mut init.facts.settings);
+            told = sys::read(answer, sys::bytes_of_mut(room)) == Ok(size_of::<Settings>());
         }
     }
     sys::close(answer);
-}
-
-/// The answer fits into a pipe at once.
-fn read_settings(facts: &mut Facts, answer: i32) {
-    let mut settings = facts.settings;
-    let room = core::slice::from_mut(&mut settings);
-    if sys::read(answer, sys::bytes_of_mut(room)) == Ok(size_of::<Settings>()) {
-        facts.settings = settings;
-    }
+    told
 }
 
 fn copy(path: &mut [u8], from: &CStr) {

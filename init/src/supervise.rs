@@ -166,7 +166,7 @@ impl Init {
         self.reap_again = true;
         self.watchdog_until = u64::MAX;
         self.start = start;
-        self.environment = start.environment(switch::STATE_VARIABLE);
+        start.environment(switch::STATE_VARIABLE, &mut self.environment);
     }
 
     /// How the machine is to end, if somebody said so.
