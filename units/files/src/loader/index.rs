@@ -23,13 +23,11 @@ use units::collections::{Map, Set};
 use units::file::MAX_FILE;
 use units::name::UnitName;
 
-mod beside;
-
-pub(crate) use beside::Sub;
-use beside::{MAX_LISTED, SubDir, SubItem};
-
 /// Most hops from an alias to a unit.
 const MAX_HOPS: usize = 16;
+/// Most entries listed of one directory.
+const MAX_LISTED: usize = 65_536;
+
 /// What an entry of a directory is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -39,12 +37,55 @@ pub(crate) enum Kind {
     Link(String),
 }
 
+/// The directories a unit may have beside its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sub {
+    /// `.d`: drop-ins.
+    DropIns,
+    Wants,
+    Requires,
+    Upholds,
+}
+
+impl Sub {
+    const ALL: [Self; 4] = [Self::DropIns, Self::Wants, Self::Requires, Self::Upholds];
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::DropIns => ".d",
+            Self::Wants => ".wants",
+            Self::Requires => ".requires",
+            Self::Upholds => ".upholds",
+        }
+    }
+}
+
+/// A directory beside the units of the path.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct SubDir {
+    /// Its name without suffix: a unit, a template, a prefix with its dash, or a type.
+    base: Box<str>,
+    /// Index of its parent in the path.
+    dir: u16,
+}
+
 #[derive(Debug)]
 struct Item {
     name: Box<str>,
     /// Index of its directory in the path.
     dir: u16,
     kind: Kind,
+}
+
+/// A file of a drop-in directory, or a link of a `.wants` one.
+#[derive(Debug)]
+pub(crate) struct SubItem {
+    /// Name in its directory.
+    pub name: Box<str>,
+    /// Path below the root.
+    pub path: String,
+    /// It leads to `/dev/null`: it hides those of the same name that come after it.
+    pub masked: bool,
 }
 
 /// Where the search for a name ended.
@@ -361,6 +402,83 @@ impl Index {
             .map(|(_, link)| &**link)
     }
 
+    /// The contents of every directory of a kind that belongs to these names, merged: of entries
+    /// with the same name the strongest, sorted by name, masked ones left out. Drop-ins are also
+    /// taken from `service.d` and its like.
+    pub fn collect(&mut self, names: &[&UnitName], sub: Sub) -> Vec<(Box<str>, String)> {
+        let dirs = self.sub_dirs(names, sub);
+        if dirs.is_empty() {
+            return Vec::new();
+        }
+        let lists: Vec<Rc<[SubItem]>> = dirs.iter().map(|dir| self.listing(dir)).collect();
+        let mut items: Vec<&SubItem> = lists.iter().flat_map(|list| list.iter()).collect();
+        // The sort is stable: of equal names the strongest stays first.
+        items.sort_by(|a, b| a.name.cmp(&b.name));
+        items.dedup_by(|later, first| later.name == first.name);
+        let seen = items.into_iter().filter(|item| !item.masked);
+        seen.map(|item| (item.name.clone(), item.path.clone()))
+            .collect()
+    }
+
+    /// The directories of a kind that belong to these names, the strongest first: name by name,
+    /// within a name by directory of the path, within that from special to general.
+    fn sub_dirs(&self, names: &[&UnitName], sub: Sub) -> Vec<String> {
+        let Some(list) = self.subs.get(sub as usize).filter(|list| !list.is_empty()) else {
+            return Vec::new();
+        };
+        let mut found: Vec<(usize, u16, usize, &str)> = Vec::new();
+        let mut look_up = |at: usize, rank: usize, base: &str| {
+            let begin = list.partition_point(|s| *s.base < *base);
+            let hits = list.iter().skip(begin).take_while(|s| *s.base == *base);
+            found.extend(hits.map(|s| (at, s.dir, rank, &*s.base)));
+        };
+        for (at, name) in names.iter().enumerate() {
+            // Mostly there is none for a unit of this type at all.
+            let unit_type = name.unit_type();
+            if !list.iter().any(|s| s.base.ends_with(unit_type)) {
+                continue;
+            }
+            each_base(name, &mut |rank, base| look_up(at, rank, base));
+        }
+        if let Some(first) = names.first().filter(|_| sub == Sub::DropIns) {
+            look_up(usize::MAX, 0, first.unit_type());
+        }
+        found.sort_unstable();
+        let path = |dir: u16, base: &str| {
+            self.dir(dir)
+                .join([base, sub.suffix()].concat())
+                .to_string_lossy()
+                .into_owned()
+        };
+        found
+            .into_iter()
+            .map(|(_, dir, _, base)| path(dir, base))
+            .collect()
+    }
+
+    fn listing(&mut self, dir: &str) -> Rc<[SubItem]> {
+        if let Some((_, known)) = self.subdirs.get(dir) {
+            return Rc::clone(known);
+        }
+        let time = self.time_of(Path::new(dir));
+        let mut items = Vec::new();
+        let listing = fs::read_dir(below(&self.root, dir)).into_iter().flatten();
+        for entry in listing.take(MAX_LISTED).flatten() {
+            let name = entry.file_name();
+            let Some(name) = name.to_str().filter(|n| !n.starts_with('.')) else {
+                continue;
+            };
+            let path = [dir, "/", name].concat();
+            let link = entry.file_type().is_ok_and(|t| t.is_symlink());
+            let masked = link && fs::read_link(below(&self.root, &path)).is_ok_and(is_null);
+            let name = name.into();
+            items.push(SubItem { name, path, masked });
+        }
+        let items: Rc<[SubItem]> = items.into();
+        self.subdirs.insert(dir.into(), (time, Rc::clone(&items)));
+        items
+    }
+
     /// Whether a directory of the path, or one that was listed in it, has changed since the scan.
     pub fn is_outdated(&self) -> bool {
         let dirs = self.dirs.iter().zip(&self.times);
@@ -435,9 +553,28 @@ fn alias(name: &UnitName, base: &str) -> Result<UnitName, String> {
     }
 }
 
+/// Calls back for what the directories of a unit are named after, from special to general: its
+/// name, its dash-separated prefixes, and the same of its template.
+fn each_base(name: &UnitName, f: &mut dyn FnMut(usize, &str)) {
+    let template = name.template();
+    let mut rank = 0;
+    for name in [Some(name), template.as_ref()].into_iter().flatten() {
+        f(rank, name.as_str());
+        rank += 1;
+        let prefix = name.prefix();
+        let tail = name.as_str().get(prefix.len()..).unwrap_or("");
+        for (at, _) in prefix.rmatch_indices('-') {
+            if at == 0 || at + 1 == prefix.len() {
+                continue;
+            }
+            f(rank, &[prefix.get(..=at).unwrap_or(""), tail].concat());
+            rank += 1;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::beside::each_base;
     use super::*;
 
     #[test]
