@@ -11,7 +11,7 @@ use crate::say::{
 };
 use crate::state::{Facts, Settings};
 use crate::store;
-use crate::supervise::Init;
+use crate::supervise::{INIT, Init};
 use crate::switch;
 use crate::sys::{self, Start};
 use core::ffi::{CStr, c_int};
@@ -43,11 +43,11 @@ static REBOOT_ON_DEFECT: AtomicBool = AtomicBool::new(false);
 pub unsafe fn start(count: usize, list: *const *const core::ffi::c_char) -> i32 {
     // SAFETY: by our own contract.
     let start = unsafe { Start::new(count, list) };
-    let Some(memories) = sys::memories() else {
+    let Some(init) = INIT.take() else {
         return 1;
     };
     if start.argument(1) == Some(switch::CHECK) {
-        return switch::check_state(&start, memories);
+        return switch::check_state(&start, init);
     }
     if sys::pid() != 1 {
         let _ = sys::write(
@@ -56,8 +56,8 @@ pub unsafe fn start(count: usize, list: *const *const core::ffi::c_char) -> i32 
         );
         return 1;
     }
-    let mut init = Init::new(memories, start);
-    prepare(&mut init);
+    init.begin(start);
+    prepare(init);
     init.run()
 }
 
@@ -87,7 +87,7 @@ fn prepare(init: &mut Init) {
     let worker = init.start.variable(WORKER_VARIABLE).unwrap_or(WORKER);
     let kept = sys::keep_executable(worker);
     init.worker_fd = kept.unwrap_or(-1);
-    init.memories.store.set_capacity(store::MAX);
+    init.store.set_capacity(store::MAX);
     let restored = init.restore(sys::now());
     if !restored {
         init.facts.limits = sys::file_limit();
@@ -148,14 +148,21 @@ fn replace_placeholders(placeholders: u32) {
 /// Has the worker do its early part and tell what it found; without one, or if it fails, the defaults
 /// stay.
 fn early(init: &mut Init) {
-    let settings = &mut init.facts.settings;
-    copy(&mut settings.manager, MANAGER);
-    copy(&mut settings.shell, SHELL);
+    if !asked(init) {
+        let settings = &mut init.facts.settings;
+        *settings = Facts::new().settings;
+        copy(&mut settings.manager, MANAGER);
+        copy(&mut settings.shell, SHELL);
+    }
+}
+
+/// Whether the worker has told.
+fn asked(init: &mut Init) -> bool {
     if init.worker_fd < 0 {
-        return;
+        return false;
     }
     let Ok((answer, theirs)) = sys::pipe() else {
-        return;
+        return false;
     };
     let forked = sys::fork();
     if forked == Ok(0) {
@@ -163,23 +170,18 @@ fn early(init: &mut Init) {
         init.become_worker(&[c"init-worker", c"early"]);
     }
     sys::close(theirs);
+    let mut told = false;
     if let Ok(pid) = forked {
         if sys::wait_for(pid, EARLY_MS).is_none() {
             sys::kill(pid, libc::SIGKILL);
         } else {
-            read_settings(&mut init.facts, answer);
+            // The answer fits into a pipe at once.
+            let room = core::slice::from_mut(&mut init.facts.settings);
+            told = sys::read(answer, sys::bytes_of_mut(room)) == Ok(size_of::<Settings>());
         }
     }
     sys::close(answer);
-}
-
-/// The answer fits into a pipe at once.
-fn read_settings(facts: &mut Facts, answer: i32) {
-    let mut settings = facts.settings;
-    let room = core::slice::from_mut(&mut settings);
-    if sys::read(answer, sys::bytes_of_mut(room)) == Ok(size_of::<Settings>()) {
-        facts.settings = settings;
-    }
+    told
 }
 
 fn copy(path: &mut [u8], from: &CStr) {
@@ -201,7 +203,7 @@ fn raise_limits(init: &mut Init) {
         init.facts.settings.flags |= flags::FEW_FILES;
         say::warning("may keep % descriptors only", &[N(capacity)]);
     }
-    init.memories.store.set_capacity(capacity as usize);
+    init.store.set_capacity(capacity as usize);
 }
 
 impl Init {

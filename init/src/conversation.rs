@@ -14,9 +14,9 @@ use crate::store;
 use crate::supervise::{DOOMED_MAX, Init};
 use crate::sys::{self, FDS_MAX, Packet};
 use init_wire::codec::Put;
+use init_wire::parts::{self, Parts};
 use init_wire::{
-    BuildId, FRAME_MAX, FromManager, Hello, Kind, Label, Refusal, Request, Shutdown, VERSION,
-    number,
+    BuildId, FRAME_MAX, Hello, Kind, Label, Refusal, Request, Shutdown, VERSION, number,
 };
 
 /// Frames read before others get a turn.
@@ -26,7 +26,7 @@ const SEND_TURN: usize = 256;
 /// Frames read from a manager that is dead: more do not fit into a socket's buffer.
 const DRAIN: usize = 4096;
 /// A shutdown may not be further away than this.
-const DEADLINE_MAX_MS: u32 = 3_600_000;
+const DEADLINE_MAX_MS: u64 = 3_600_000;
 
 /// What identifies this build in `Hello`.
 const BUILD: BuildId = match concat!(env!("CARGO_PKG_VERSION"), "\0\0\0\0\0\0\0\0")
@@ -155,7 +155,7 @@ impl Init {
         let Some(fd) = self.channel() else {
             return false;
         };
-        self.memories.ring.owed()
+        self.ring.owed()
             || self.talk.signals_told & self.facts.signals != 0
             || self.talk.ping.is_some()
             || self.talk.hung_up
@@ -184,12 +184,12 @@ impl Init {
             Due::Ping
         } else if talk.answer.len > 0 {
             Due::Answer
-        } else if self.memories.ring.unsent().is_some() {
+        } else if self.ring.unsent().is_some() {
             Due::Exit
         } else {
             let mut list = talk.list?;
             loop {
-                let Some((label, _)) = self.memories.store.at(list.next) else {
+                let Some((label, _)) = self.store.at(list.next) else {
                     break Due::ListEnd(list.count);
                 };
                 list.next += 1;
@@ -202,6 +202,7 @@ impl Init {
     }
 
     /// Writes the frame.
+    #[inline(never)]
     fn frame(&self, due: Due, out: &mut Put<'_>) {
         match due {
             Due::Hello => self.hello(out),
@@ -222,7 +223,7 @@ impl Init {
             }
             Due::Exit => {
                 out.u8(number::EXITED);
-                if let Some(exit) = self.memories.ring.unsent() {
+                if let Some(exit) = self.ring.unsent() {
                     exit.put(out);
                 }
             }
@@ -254,10 +255,10 @@ impl Init {
                 ending,
                 left_ms: left.min(u64::from(u32::MAX)) as u32,
             }),
-            capacity: self.memories.store.capacity() as u32,
-            kept: self.memories.store.len() as u32,
+            capacity: self.store.capacity() as u32,
+            kept: self.store.len() as u32,
             discarded: self.facts.discarded,
-            waiting: self.memories.ring.len() as u32,
+            waiting: self.ring.len() as u32,
         };
         hello.put(out);
     }
@@ -272,11 +273,12 @@ impl Init {
             Due::Answer => talk.answer.len = 0,
             Due::Listed(_, list) => talk.list = Some(list),
             Due::ListEnd(_) => talk.list = None,
-            Due::Exit => self.memories.ring.mark_sent(),
+            Due::Exit => self.ring.mark_sent(),
         }
     }
 
     /// Sends what the socket takes.
+    #[inline(never)]
     pub fn send_frames(&mut self, now: u64) {
         if let Blocked::Until(at) = self.talk.blocked
             && at <= now
@@ -354,24 +356,19 @@ impl Init {
                 }
                 continue;
             }
-            let frame = if packet.cut {
-                None
+            let mut parts = Parts::default();
+            let good = !packet.cut && parts.take(bytes);
+            if good && parts.number == parts::KEEP {
+                self.keep(parts.label(), fds);
             } else {
-                FromManager::decode(bytes)
-            };
-            if let Some(FromManager::Keep { label }) = frame {
-                self.liveness.heard(now, false);
-                self.keep(label, fds);
-                continue;
+                for fd in fds {
+                    self.dispose(*fd);
+                }
             }
-            for fd in fds {
-                self.dispose(*fd);
-            }
-            if let Some(frame) = frame {
-                let hello = matches!(frame, FromManager::Hello { .. });
-                self.liveness.heard(now, hello);
+            if good {
+                self.liveness.heard(now, parts.number == parts::HELLO);
                 self.heard_at = now;
-                self.handle(&frame, now);
+                self.handle(&parts, now);
             } else if !self.talk.complained {
                 self.talk.complained = true;
                 say::warning(
@@ -387,62 +384,70 @@ impl Init {
         self.read_frames(now, true);
     }
 
-    fn handle(&mut self, frame: &FromManager<'_>, now: u64) {
-        match *frame {
-            FromManager::Hello { epoch, .. } => self.heard_hello(epoch),
-            FromManager::Ack { seq } => {
-                self.memories.ring.acknowledge(seq);
+    #[inline(never)]
+    fn handle(&mut self, parts: &Parts<'_>, now: u64) {
+        let last = parts.last;
+        match parts.number {
+            parts::HELLO => self.heard_hello(last),
+            parts::ACK => {
+                self.ring.acknowledge(last);
                 self.alone_since = now;
                 self.reap_again |= self.reap_stalled;
             }
-            FromManager::Pong { nonce } if self.talk.ping == Some(nonce) => {
+            parts::PONG if self.talk.ping == Some(last) => {
                 self.talk.ping = None;
                 self.manager_answered(now);
             }
-            FromManager::Keep { .. } | FromManager::Pong { .. } => {}
-            FromManager::Taken { signo } => {
+            parts::TAKEN => {
                 // One that came again since it was told is not taken by this: it is told again.
-                self.facts.signals &= !(bit(u32::from(signo)) & self.talk.signals_told);
+                self.facts.signals &= !(bit(last as u32) & self.talk.signals_told);
                 self.talk.signals_told &= self.facts.signals;
             }
-            FromManager::Drop { label } => self.let_go(&|one| one == label),
-            FromManager::DropOwner { kind, hash } => {
+            parts::DROP => {
+                let label = parts.label();
+                self.let_go(&|one| one == label);
+            }
+            parts::DROP_OWNER => {
+                let (kind, hash) = (Kind(last as u16), parts.hash);
                 self.let_go(&|one| one.kind == kind && one.hash == hash);
             }
-            FromManager::Fetch { label } => match self.memories.store.get(label) {
-                Some(fd) => {
-                    self.answer_label(number::FD, label, None);
-                    self.talk.answer.fd = Some(fd);
-                }
-                None => self.answer_label(number::NOT_FOUND, label, None),
-            },
-            FromManager::List { kind } => {
+            parts::FETCH => {
+                let label = parts.label();
+                let fd = self.store.get(label);
+                let number = if fd.is_some() {
+                    number::FD
+                } else {
+                    number::NOT_FOUND
+                };
+                self.answer_label(number, label, None);
+                self.talk.answer.fd = fd;
+            }
+            parts::LIST => {
                 self.talk.list = Some(List {
-                    kind,
+                    kind: Kind(last as u16),
                     next: 0,
                     count: 0,
-                })
+                });
             }
-            FromManager::Shutdown {
-                ending,
-                deadline_ms,
-            } => {
-                let at = now + u64::from(deadline_ms.min(DEADLINE_MAX_MS));
+            parts::SHUTDOWN => {
+                let at = now + last.min(DEADLINE_MAX_MS);
                 if self.facts.ending == 0 || at < self.facts.shutdown_at {
                     self.facts.shutdown_at = at;
                 }
-                self.facts.ending = 1 + ending as u32;
+                self.facts.ending = 1 + parts.first as u32;
             }
-            FromManager::Finish => {
+            parts::FINISH => {
                 if let Some(ending) = self.ending() {
                     last::begin(self, ending, now);
                 }
             }
-            FromManager::Reexec => self.want_reexec(),
-            FromManager::SwitchRoot { root, init } => self.want_root(root, init),
-            FromManager::Watchdog { timeout_ms } => self.feed_watchdog(timeout_ms, now),
-            FromManager::WatchdogAtReboot { ms } => self.facts.watchdog_reboot_ms = ms,
-            FromManager::Ready => self.settle(),
+            parts::REEXEC => self.want_reexec(),
+            parts::SWITCH_ROOT => self.want_root(parts.first_text, parts.last_text),
+            parts::WATCHDOG => self.feed_watchdog(last as u32, now),
+            parts::WATCHDOG_AT_REBOOT => self.facts.watchdog_reboot_ms = last as u32,
+            parts::READY => self.settle(),
+            // A descriptor to keep came by another way, an answer to an older ping says nothing.
+            _ => {}
         }
     }
 
@@ -457,6 +462,7 @@ impl Init {
         self.reap_again |= self.reap_stalled;
     }
 
+    #[inline(never)]
     fn keep(&mut self, label: Label, fds: &[i32]) {
         let &[fd] = fds else {
             for fd in fds {
@@ -464,7 +470,7 @@ impl Init {
             }
             return self.answer_label(number::REFUSED, label, Some(Refusal::NotOne));
         };
-        let (number, why, stray) = match self.memories.store.put(label, fd) {
+        let (number, why, stray) = match self.store.put(label, fd) {
             store::Put::Kept => (number::KEPT, None, -1),
             store::Put::Replaced(old) => (number::KEPT, None, old),
             store::Put::Full => (number::FULL, None, fd),
@@ -484,7 +490,7 @@ impl Init {
         let mut count = 0;
         // What cannot be closed at once needs a place among the doomed; the manager may ask again.
         while self.doomed.len() < DOOMED_MAX {
-            let Some(fd) = self.memories.store.take(wanted) else {
+            let Some(fd) = self.store.take(wanted) else {
                 break;
             };
             self.dispose(fd);

@@ -70,16 +70,21 @@ impl Parting {
 
     fn read(&mut self) {
         let mut buf = [0; 256];
-        if let Ok(text) = sys::read_file(ARGUMENT, &mut buf) {
-            // One byte less than there is room: it ends in NUL.
-            for (place, byte) in self.argument.iter_mut().zip(text.trim_ascii()).take(255) {
-                *place = *byte;
-            }
+        let argument = first_line(ARGUMENT, &mut buf);
+        // One byte less than there is room: it ends in NUL.
+        for (place, byte) in self.argument.iter_mut().zip(argument).take(255) {
+            *place = *byte;
         }
-        if let Ok(text) = sys::read_file(STATUS, &mut buf) {
-            self.status = parse(text.trim_ascii()).and_then(|status| u8::try_from(status).ok());
-        }
+        let status = parse(first_line(STATUS, &mut buf));
+        self.status = status.and_then(|status| u8::try_from(status).ok());
     }
+}
+
+/// What the file at `path` says up to the end of its first line; empty if there is none.
+fn first_line<'b>(path: &CStr, buf: &'b mut [u8]) -> &'b [u8] {
+    let text = sys::read_once(path, buf).unwrap_or_default();
+    let end = text.iter().position(|byte| *byte < b' ');
+    text.get(..end.unwrap_or(text.len())).unwrap_or_default()
 }
 
 /// What the initramfs's `/shutdown` is told, and what is told to people.
@@ -125,7 +130,7 @@ pub fn tick(init: &mut Init, now: u64, childless: bool) {
         }
         Stage::Kill { .. } => {
             init.last = Stage::Working;
-            let store = &init.memories.store;
+            let store = &init.store;
             let release = || {
                 let mut index = 0;
                 while let Some((label, fd)) = store.at(index) {

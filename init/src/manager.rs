@@ -53,7 +53,7 @@ pub enum Manager {
 pub struct Watched {
     /// What we did to it.
     pub hand: Hand,
-    /// When to give up waiting for its death, after we killed it; `u64::MAX`: we did not.
+    /// When to give up waiting for its death, after we killed it; 0: we did not.
     pub fence: u64,
     /// Its CPU time when it was asked, and when that was.
     cpu: u64,
@@ -65,15 +65,21 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// There was no manager yet.
+    pub const NOBODY: Watched = Watched {
+        hand: Hand::None,
+        fence: 0,
+        cpu: 0,
+        asked: 0,
+        favoured: false,
+        oom_kills: 0,
+    };
+
     /// Just spawned, or just taken over from a former self.
     pub const fn new(oom_kills: u64) -> Watched {
         Watched {
-            hand: Hand::None,
-            fence: NEVER,
-            cpu: 0,
-            asked: 0,
-            favoured: false,
             oom_kills,
+            ..Watched::NOBODY
         }
     }
 }
@@ -107,12 +113,12 @@ impl Init {
     }
 
     fn kept(&self, kind: Kind) -> Option<i32> {
-        self.memories.store.find(|label| label.kind == kind)
+        self.store.find(|label| label.kind == kind)
     }
 
     /// Goes back to the executable from before the trial; whether there was one.
     fn end_trial(&mut self) -> bool {
-        while let Some(fd) = self.memories.store.take(&|label| label.kind == Kind::TRIAL) {
+        while let Some(fd) = self.store.take(&|label| label.kind == Kind::TRIAL) {
             say::error("what was on trial is given up: going back", &[]);
             self.dispose(fd);
         }
@@ -168,7 +174,7 @@ impl Init {
         self.manager = Manager::Running;
         self.watched = Watched::new(oom_kills());
         self.liveness.spawned(now);
-        self.memories.ring.resend();
+        self.ring.resend();
         self.talk.restart();
     }
 
@@ -202,7 +208,7 @@ impl Init {
 
     /// Kills the manager for a reason.
     pub fn kill_manager(&mut self, hand: Hand, now: u64) {
-        if self.manager == Manager::Running && self.watched.fence == NEVER {
+        if self.manager == Manager::Running && self.watched.fence == 0 {
             self.watched.hand = hand;
             self.watched.fence = now + FENCE_MS;
             sys::kill(self.facts.manager_pid, libc::SIGKILL);
@@ -230,7 +236,7 @@ impl Init {
         }
         self.manager = then;
         self.talk.reset();
-        self.memories.ring.resend();
+        self.ring.resend();
     }
 
     /// The manager has ended, was drained and reaped.
@@ -325,7 +331,7 @@ impl Init {
                 self.ladder.reset();
                 self.manager = Manager::Waiting { at: now };
             }
-            Manager::Running if self.watched.fence <= now => {
+            Manager::Running if self.watched.fence != 0 => {
                 let pid = self.facts.manager_pid as u64;
                 say::error(
                     "the manager, process %, cannot be killed: fenced out",
@@ -391,10 +397,7 @@ impl Init {
     /// Looks whether somebody stopped the manager.
     pub fn look_for_stop(&mut self, now: u64) {
         let pid = self.facts.manager_pid;
-        if self.manager == Manager::Running
-            && self.watched.fence == NEVER
-            && sys::stopped(pid) == pid
-        {
+        if self.manager == Manager::Running && self.watched.fence == 0 && sys::stopped(pid) == pid {
             self.manager_stopped(now);
         }
     }
@@ -414,7 +417,7 @@ impl Init {
             }
             if !self.is_manager(pid) {
                 self.note_signal(libc::SIGCHLD as u32);
-            } else if self.watched.fence == NEVER {
+            } else if self.watched.fence == 0 {
                 self.manager_stopped(now);
             }
         }
@@ -424,7 +427,7 @@ impl Init {
     pub fn manager_deadline(&self) -> u64 {
         match self.manager {
             Manager::Waiting { at } | Manager::Rescue { at } => at,
-            Manager::Running if self.watched.fence != NEVER => self.watched.fence,
+            Manager::Running if self.watched.fence != 0 => self.watched.fence,
             Manager::Running => {
                 let owed = self.liveness.deadline().unwrap_or(NEVER);
                 owed.min(self.trial_deadline())

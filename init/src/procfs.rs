@@ -14,17 +14,26 @@ pub struct Stat {
 /// Parses `/proc/<pid>/stat`. The name in parentheses may hold anything, parentheses too.
 #[must_use]
 pub fn stat(bytes: &[u8]) -> Option<Stat> {
+    // Field 3 is the state; 14 and 15 are the times, 22 the start. What is no digit counts for nothing.
     let close = bytes.iter().rposition(|byte| *byte == b')')?;
-    let mut fields = bytes.get(close + 2..)?.split(|byte| *byte == b' ');
-    let state = *fields.next()?.first()?;
-    // Field 3 was the state; 14 and 15 are the times, 22 the start.
-    let user = crate::text::parse(fields.nth(10)?)?;
-    let system = crate::text::parse(fields.next()?)?;
-    let start = crate::text::parse(fields.nth(6)?)?;
-    Some(Stat {
+    let rest = bytes.get(close + 2..)?;
+    let state = *rest.first()?;
+    let mut numbers = [0_u64; 23];
+    let mut field = 3;
+    for byte in rest {
+        if *byte == b' ' {
+            field += 1;
+        } else if byte.is_ascii_digit()
+            && let Some(number) = numbers.get_mut(field)
+        {
+            let digit = u64::from(byte - b'0');
+            *number = number.wrapping_mul(10).wrapping_add(digit);
+        }
+    }
+    (field > 21).then_some(Stat {
         state,
-        cpu: user.saturating_add(system),
-        start,
+        cpu: numbers[14].wrapping_add(numbers[15]),
+        start: numbers[22],
     })
 }
 

@@ -63,13 +63,14 @@ fn line(priority: &[u8; 3], text: &str, args: &[Arg<'_>]) {
         };
     }
     line.bytes(b"\n");
+    // A plain descriptor gets no priority "<n>", which only the kernel understands; −1 gets nothing.
     let sink = SINK.load(Ordering::Relaxed);
-    if sink >= PLAIN {
-        // Without the priority "<n>", which only the kernel understands.
-        let _ = sys::write(sink - PLAIN, line.as_bytes().get(3..).unwrap_or_default());
-    } else if sink >= 0 {
-        let _ = sys::write(sink, line.as_bytes());
-    }
+    let (fd, skipped) = if sink >= PLAIN {
+        (sink - PLAIN, priority.len())
+    } else {
+        (sink, 0)
+    };
+    let _ = sys::write(fd, line.as_bytes().get(skipped..).unwrap_or_default());
 }
 
 fn shown<'l>(line: &'l mut Text, bytes: &[u8]) -> &'l mut Text {
@@ -80,19 +81,35 @@ fn shown<'l>(line: &'l mut Text, bytes: &[u8]) -> &'l mut Text {
 }
 
 fn words(line: &mut Text, error: sys::Errno) -> &mut Text {
-    match WORDS.iter().find(|(number, _)| i32::from(*number) == error) {
-        Some((_, words)) => line.bytes(words),
-        None => line.bytes(b"error ").num(u64::from(error.unsigned_abs())),
+    let (mut said, mut known) = (false, false);
+    for byte in WORDS {
+        if *byte < b' ' {
+            said = i32::from(*byte) == error;
+            known |= said;
+        } else if said {
+            line.bytes(&[*byte]);
+        }
     }
+    if !known {
+        line.bytes(b"error ").num(u64::from(error.unsigned_abs()));
+    }
+    line
 }
 
-/// What happens to people who build systems; everything else is looked up.
-const WORDS: [(u8, &[u8]); 7] = [
-    (libc::EPERM as u8, b"operation not permitted"),
-    (libc::ENOENT as u8, b"no such file or directory"),
-    (libc::ENOEXEC as u8, b"not an executable for this machine"),
-    (libc::EAGAIN as u8, b"no more processes allowed"),
-    (libc::EACCES as u8, b"permission denied"),
-    (libc::EBUSY as u8, b"busy"),
-    (libc::EINVAL as u8, b"invalid argument"),
-];
+/// What happens to people who build systems, each behind its number; everything else is looked up.
+const WORDS: &[u8] = b"\x01operation not permitted\
+\x02no such file or directory\
+\x08not an executable for this machine\
+\x0bno more processes allowed\
+\x0dpermission denied\
+\x10busy\
+\x16invalid argument";
+const _: () = assert!(
+    libc::EPERM == 1
+        && libc::ENOENT == 2
+        && libc::ENOEXEC == 8
+        && libc::EAGAIN == 11
+        && libc::EACCES == 13
+        && libc::EBUSY == 16
+        && libc::EINVAL == 22
+);

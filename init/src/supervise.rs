@@ -14,10 +14,12 @@ use crate::deaths::Ladder;
 use crate::last::{self, Stage};
 use crate::liveness::Liveness;
 use crate::manager::{Manager, Watched};
+use crate::ring::Ring;
 use crate::say::{self, Arg::E};
 use crate::state::{DISCARD_AFTER_MS, Facts};
+use crate::store::Store;
 use crate::switch::{self, Root, Switch};
-use crate::sys::{self, Environment, Memories, Peek, Start};
+use crate::sys::{self, Environment, Once, Peek, Start};
 use crate::workers::{Job, Workers};
 use init_wire::{Ending, Kind, number};
 
@@ -47,7 +49,7 @@ pub struct Doomed {
 impl Doomed {
     pub const fn new() -> Doomed {
         Doomed {
-            fds: [-1; DOOMED_MAX],
+            fds: [0; DOOMED_MAX],
             len: 0,
             retry: 0,
         }
@@ -76,9 +78,11 @@ impl Doomed {
 
 /// Everything init knows. In this order, what is used most first: the nearer a field is to the
 /// beginning, the shorter are the instructions that reach it.
+///
+/// It begins as zeroes, all of it: so it takes no room in the file, no code makes it, and no memory is there
+/// for what is not used yet.
 #[repr(C)]
 pub struct Init {
-    pub memories: &'static mut Memories,
     /// There may be something to reap.
     pub reap_again: bool,
     /// There is something to reap, and no room to record it.
@@ -116,40 +120,53 @@ pub struct Init {
     pub doomed: Doomed,
     /// What the manager left for the very end.
     pub parting: last::Parting,
+    pub ring: Ring,
+    pub store: Store,
 }
 
+/// The only one there is.
+pub static INIT: Once<Init> = Once::new(Init::ZERO);
+
 impl Init {
-    pub fn new(memories: &'static mut Memories, start: Start) -> Init {
-        Init {
-            memories,
-            reap_again: true,
-            reap_stalled: false,
-            container: false,
-            settled: false,
-            signal_fd: -1,
-            worker_fd: -1,
-            last: Stage::No,
-            parting: last::Parting::new(),
-            manager: Manager::Waiting { at: 0 },
-            watched: Watched::new(0),
-            talk: Talk::new(),
-            liveness: Liveness::new(),
-            alone_since: 0,
-            heard_at: 0,
-            watchdog_next: 0,
-            watchdog_until: u64::MAX,
-            reaped: 0,
-            gather: 0,
-            switch: Switch::No,
-            facts: Facts::new(),
-            interrupts: [0; 7],
-            start,
-            workers: Workers::new(),
-            ladder: Ladder::new(),
-            root: Root::new(),
-            environment: start.environment(switch::STATE_VARIABLE),
-            doomed: Doomed::new(),
-        }
+    /// Before [`Init::begin`].
+    const ZERO: Init = Init {
+        reap_again: false,
+        reap_stalled: false,
+        container: false,
+        settled: false,
+        signal_fd: 0,
+        worker_fd: 0,
+        last: Stage::No,
+        parting: last::Parting::new(),
+        manager: Manager::Waiting { at: 0 },
+        watched: Watched::NOBODY,
+        talk: Talk::new(),
+        liveness: Liveness::new(),
+        alone_since: 0,
+        heard_at: 0,
+        watchdog_next: 0,
+        watchdog_until: 0,
+        reaped: 0,
+        gather: 0,
+        switch: Switch::No,
+        facts: Facts::new(),
+        interrupts: [0; 7],
+        start: Start::NONE,
+        workers: Workers::new(),
+        ladder: Ladder::new(),
+        root: Root::new(),
+        environment: Environment::new(),
+        doomed: Doomed::new(),
+        ring: Ring::new(),
+        store: Store::new(),
+    };
+
+    /// What is not zero at the beginning.
+    pub fn begin(&mut self, start: Start) {
+        self.reap_again = true;
+        self.watchdog_until = u64::MAX;
+        self.start = start;
+        start.environment(switch::STATE_VARIABLE, &mut self.environment);
     }
 
     /// How the machine is to end, if somebody said so.
@@ -215,6 +232,7 @@ impl Init {
     }
 
     /// How long nothing is to be done.
+    #[inline(never)]
     fn timeout(&self) -> Option<u64> {
         let mut earliest = self.manager_deadline().min(self.workers.deadline());
         let mut due = |when: bool, at: u64| {
@@ -244,6 +262,7 @@ impl Init {
     }
 
     /// Does what is due by time.
+    #[inline(never)]
     fn tick(&mut self, now: u64) {
         while let Some(job) = self.workers.expire(now) {
             self.child_ended(job, None, now);
@@ -271,6 +290,7 @@ impl Init {
 
     // --- children --------------------------------------------------------------------------------
 
+    #[inline(never)]
     fn reap(&mut self, now: u64) {
         self.look_for_stop(now);
         self.reap_again = false;
@@ -299,9 +319,9 @@ impl Init {
 
     /// Records an exit before it is reaped; `false`: there is no room, leave it to the kernel.
     fn record(&mut self, pid: i32, status: i32, now: u64) -> bool {
-        if !self.memories.ring.is_full() {
+        if !self.ring.is_full() {
             let start = sys::start_of(pid);
-            return self.memories.ring.push(pid as u32, start, status);
+            return self.ring.push(pid as u32, start, status);
         }
         if self.managed() || self.discards_at() > now {
             return false;
@@ -406,6 +426,7 @@ impl Init {
         }
     }
 
+    #[inline(never)]
     fn caught(&mut self, signo: u32, now: u64) {
         const INT: u32 = libc::SIGINT as u32;
         // The first of these is bit 0: SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGTERM, SIGWINCH, SIGPWR.
@@ -499,16 +520,12 @@ impl Init {
 
     fn watchdog_fd(&self) -> Option<i32> {
         let is = |label: &init_wire::Label| label.kind == Kind::WATCHDOG;
-        self.memories.store.find(is)
+        self.store.find(is)
     }
 
     fn disarm_watchdog(&mut self) {
         self.facts.watchdog_ms = 0;
-        if let Some(fd) = self
-            .memories
-            .store
-            .take(&|label| label.kind == Kind::WATCHDOG)
-        {
+        if let Some(fd) = self.store.take(&|label| label.kind == Kind::WATCHDOG) {
             // The letter that tells the driver that the end is intended.
             let _ = sys::write(fd, b"V");
             sys::close(fd);

@@ -19,7 +19,7 @@ use crate::say::{
 };
 use crate::state;
 use crate::supervise::Init;
-use crate::sys::{self, Memories, Start, Words, until_nul};
+use crate::sys::{self, Start, Words, until_nul};
 use crate::text::{Text, join, parse};
 use crate::workers::Job;
 use core::ffi::CStr;
@@ -62,7 +62,7 @@ impl Root {
         Root {
             root: path,
             init: path,
-            fd: -1,
+            fd: 0,
         }
     }
 
@@ -74,13 +74,14 @@ impl Root {
 
 /// An absolute path without NUL.
 fn put(path: &mut Path, from: &[u8]) -> bool {
-    if from.first() != Some(&b'/') || from.len() > PATH_LEN_MAX || from.contains(&0) {
+    if from.first() != Some(&b'/') || from.len() > PATH_LEN_MAX {
         return false;
     }
-    for (place, byte) in path.iter_mut().zip(from.iter().chain(core::iter::once(&0))) {
+    path.fill(0);
+    for (place, byte) in path.iter_mut().zip(from) {
         *place = *byte;
     }
-    true
+    until_nul(path).to_bytes().len() == from.len()
 }
 
 impl Init {
@@ -212,9 +213,9 @@ impl Init {
             (Request::Reexec, b"re-exec")
         };
         say::error("%: %; going on as before", &[B(what), E(error)]);
-        if self.root.fd >= 0 {
+        if self.root.fd > 0 {
             sys::close(self.root.fd);
-            self.root.fd = -1;
+            self.root.fd = 0;
         }
         self.switch = Switch::No;
         if let Manager::Waiting { at: u64::MAX } = self.manager {
@@ -245,7 +246,7 @@ impl Init {
     /// Sets whether what we hold survives an `execve`.
     fn inherit(&mut self, survives: bool) {
         let mut index = 0;
-        while let Some((_, fd)) = self.memories.store.at(index) {
+        while let Some((_, fd)) = self.store.at(index) {
             sys::set_cloexec(fd, !survives);
             index += 1;
         }
@@ -259,7 +260,7 @@ impl Init {
         if self.manager != Manager::Running {
             self.facts.manager_pid = 0;
         }
-        state::write(&mut self.facts, &self.memories.ring, &self.memories.store)
+        state::write(&mut self.facts, &self.ring, &self.store)
     }
 
     /// Takes over what a former self wrote down, if there is one.
@@ -267,15 +268,14 @@ impl Init {
         let Some(image) = state_fd(&self.start) else {
             return false;
         };
-        let Memories { ring, store } = &mut *self.memories;
-        if !state::read(image, &mut self.facts, ring, store) {
+        if !state::read(image, &mut self.facts, &mut self.ring, &mut self.store) {
             say::error(
                 "the state of the former init is incomplete; going on with what there is",
                 &[],
             );
         }
         sys::close(image);
-        store.retain(|fd| fd > 2 && sys::is_open(fd));
+        self.store.retain(|fd| fd > 2 && sys::is_open(fd));
         self.inherit(false);
         // Whoever was heard before is not unheard of because of us.
         self.heard_at = now;
@@ -308,9 +308,7 @@ fn state_fd(start: &Start) -> Option<i32> {
 }
 
 /// `init --check-state`: whether this binary understands the state it was given.
-pub fn check_state(start: &Start, memories: &mut Memories) -> i32 {
-    let mut facts = state::Facts::new();
-    let Memories { ring, store } = memories;
-    let read = state_fd(start).is_some_and(|fd| state::read(fd, &mut facts, ring, store));
-    i32::from(!read)
+pub fn check_state(start: &Start, init: &mut Init) -> i32 {
+    let read = |fd| state::read(fd, &mut init.facts, &mut init.ring, &mut init.store);
+    i32::from(!state_fd(start).is_some_and(read))
 }

@@ -158,6 +158,15 @@ pub fn seek(fd: i32, offset: i32, whence: c_int) -> isize {
     unsafe { call!(libc::SYS_lseek, fd, offset, whence) }
 }
 
+/// What one `read` gets of a file: all of a small one.
+#[inline(never)]
+pub fn read_once<'b>(path: &CStr, buf: &'b mut [u8]) -> Option<&'b [u8]> {
+    let fd = open(path, libc::O_RDONLY).ok()?;
+    let got = read(fd, buf);
+    close(fd);
+    buf.get(..got.ok()?)
+}
+
 /// Reads a file from its beginning until `buf` is full.
 pub fn read_file<'b>(path: &CStr, buf: &'b mut [u8]) -> Result<&'b [u8], Errno> {
     let fd = open(path, libc::O_RDONLY)?;
@@ -300,14 +309,12 @@ pub fn each_name(path: &CStr, limit: usize, mut each: impl FnMut(&CStr)) {
 
 // --- signals ---------------------------------------------------------------------------------
 
-/// Signals whose default action would be a fault of our own; they are not blocked.
-const FAULTS: [c_int; 5] = [
-    libc::SIGSEGV,
-    libc::SIGBUS,
-    libc::SIGILL,
-    libc::SIGFPE,
-    libc::SIGABRT,
-];
+/// Signals (bit n: signal n) whose default action would be a fault of our own; they are not blocked.
+const FAULTS: u64 = 1 << libc::SIGSEGV
+    | 1 << libc::SIGBUS
+    | 1 << libc::SIGILL
+    | 1 << libc::SIGFPE
+    | 1 << libc::SIGABRT;
 
 /// The kernel's `struct sigaction`.
 #[repr(C)]
@@ -335,7 +342,7 @@ fn signal_mask(set: u64) {
 /// Blocks every signal and returns a descriptor to read them from; `on_fault` handles those that
 /// tell of a defect in here, and does not return.
 pub fn catch_signals(on_fault: extern "C" fn(c_int)) -> Result<i32, Errno> {
-    let mut set = u64::MAX;
+    let set = !(FAULTS >> 1);
     let handler = on_fault as *const () as usize;
     let action = Action {
         handler,
@@ -350,8 +357,7 @@ pub fn catch_signals(on_fault: extern "C" fn(c_int)) -> Result<i32, Errno> {
         restorer: handler,
         mask: 0,
     };
-    for signal in FAULTS {
-        set &= !(1 << (signal - 1));
+    for signal in (1..32).filter(|signal| FAULTS & 1 << signal != 0) {
         // SAFETY: the action is the kernel's, the handler has the right signature.
         unsafe {
             call!(

@@ -62,11 +62,9 @@ fn shell(start: &Start, path: &CStr) -> i32 {
             let _ = sys::inherit_as(console, fd);
         }
     }
-    let error = sys::exec(
-        path,
-        &Words::of(&[c"-sh"]),
-        &start.environment(b"SYSMASTER_"),
-    );
+    let mut environment = sys::Environment::new();
+    start.environment(b"SYSMASTER_", &mut environment);
+    let error = sys::exec(path, &Words::of(&[c"-sh"]), &environment);
     say::error("rescue shell %: %", &[B(path.to_bytes()), E(error)]);
     127
 }

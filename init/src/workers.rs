@@ -44,7 +44,7 @@ struct Worker {
     /// 0: this place is free.
     pid: i32,
     job: Job,
-    /// `u64::MAX`: no deadline, or it was killed.
+    /// 0: no deadline, or it was killed.
     until: u64,
 }
 
@@ -58,7 +58,7 @@ impl Workers {
         let none = Worker {
             pid: 0,
             job: Job::Close,
-            until: u64::MAX,
+            until: 0,
         };
         Workers { list: [none; MAX] }
     }
@@ -106,7 +106,7 @@ impl Workers {
             return Ok(true);
         }
         let until = if limit_ms == 0 {
-            u64::MAX
+            0
         } else {
             sys::now() + limit_ms
         };
@@ -118,7 +118,7 @@ impl Workers {
     pub fn ended(&mut self, pid: i32) -> Option<Job> {
         let worker = self.list.iter_mut().find(|worker| worker.pid == pid)?;
         worker.pid = 0;
-        worker.until = u64::MAX;
+        worker.until = 0;
         Some(worker.job)
     }
 
@@ -130,17 +130,20 @@ impl Workers {
     /// Kills those whose time is over. Returns the job of one that was killed just now: its owner
     /// goes on without it.
     pub fn expire(&mut self, now: u64) -> Option<Job> {
-        let worker = self.list.iter_mut().find(|worker| worker.until <= now)?;
-        worker.until = u64::MAX;
+        let worker = self
+            .list
+            .iter_mut()
+            .find(|worker| worker.until != 0 && worker.until <= now)?;
+        worker.until = 0;
         sys::kill(worker.pid, libc::SIGKILL);
         Some(worker.job)
     }
 
     /// When the next one's time is over; `u64::MAX`: never.
     pub fn deadline(&self) -> u64 {
-        self.list
-            .iter()
-            .fold(u64::MAX, |least, worker| least.min(worker.until))
+        // One less while they are compared: then none, 0, is the latest.
+        let earlier = |least: u64, worker: &Worker| least.min(worker.until.wrapping_sub(1));
+        self.list.iter().fold(u64::MAX, earlier).saturating_add(1)
     }
 }
 

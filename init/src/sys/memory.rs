@@ -3,27 +3,23 @@
 use core::ffi::CStr;
 
 /// What is too large for the stack and all zero at the start: it takes no room in the file and no
-/// memory until it is touched.
-pub struct Memories {
-    pub ring: crate::ring::Ring,
-    pub store: crate::store::Store,
-}
-
-struct Once<T>(core::cell::UnsafeCell<T>, core::sync::atomic::AtomicBool);
+/// memory until it is touched. Handed out once.
+pub struct Once<T>(core::cell::UnsafeCell<T>, core::sync::atomic::AtomicBool);
 
 // SAFETY: `take` hands the value out once.
 unsafe impl<T> Sync for Once<T> {}
 
 impl<T> Once<T> {
-    const fn new(value: T) -> Once<T> {
+    pub const fn new(value: T) -> Once<T> {
         Once(
             core::cell::UnsafeCell::new(value),
             core::sync::atomic::AtomicBool::new(false),
         )
     }
 
+    /// The value; `None` the second time.
     #[allow(clippy::mut_from_ref)] // handed out once
-    fn take(&'static self) -> Option<&'static mut T> {
+    pub fn take(&'static self) -> Option<&'static mut T> {
         // Load and store: there are no threads, and no instruction set needs more for it.
         if self.1.load(core::sync::atomic::Ordering::Relaxed) {
             return None;
@@ -34,19 +30,9 @@ impl<T> Once<T> {
     }
 }
 
-static MEMORIES: Once<Memories> = Once::new(Memories {
-    ring: crate::ring::Ring::new(),
-    store: crate::store::Store::new(),
-});
-
 /// Bytes of [`scratch`].
 pub const SCRATCH: usize = 65_536;
 static SCRATCH_MEMORY: Once<[u8; SCRATCH]> = Once::new([0; SCRATCH]);
-
-/// The memories of PID 1; `None` the second time.
-pub fn memories() -> Option<&'static mut Memories> {
-    MEMORIES.take()
-}
 
 /// A large buffer for a worker; `None` the second time in one process.
 pub fn scratch() -> Option<&'static mut [u8; SCRATCH]> {
@@ -70,6 +56,23 @@ pub fn bytes_of<T: Plain>(values: &[T]) -> &[u8] {
 pub fn bytes_of_mut<T: Plain>(values: &mut [T]) -> &mut [u8] {
     // SAFETY: any bytes make a value.
     unsafe { core::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), size_of_val(values)) }
+}
+
+/// The string at `item`. (The C library's search for the end is made for long ones, like core's.)
+///
+/// # Safety
+/// It ends in NUL and stays.
+#[inline(never)]
+pub(super) unsafe fn string(item: *const core::ffi::c_char) -> &'static CStr {
+    let mut length = 0;
+    // SAFETY: by our own contract. Volatile, or the compiler makes a call of `strlen` of it.
+    unsafe {
+        while item.add(length).read_volatile() != 0 {
+            length += 1;
+        }
+        let bytes = core::slice::from_raw_parts(item.cast(), length + 1);
+        CStr::from_bytes_with_nul_unchecked(bytes)
+    }
 }
 
 /// The text before the first NUL; empty without one. (The library's search for it is made for long

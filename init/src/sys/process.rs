@@ -172,11 +172,7 @@ pub fn sleep(ms: u64) {
 pub fn stat(pid: i32) -> Option<crate::procfs::Stat> {
     let mut path = join(&[b"/proc/"]);
     path.num(pid as u64).bytes(b"/stat");
-    let fd = open(path.as_c(), libc::O_RDONLY).ok()?;
-    let mut buf = [0u8; 512];
-    let got = read(fd, &mut buf);
-    close(fd);
-    crate::procfs::stat(buf.get(..got.ok()?)?)
+    crate::procfs::stat(read_once(path.as_c(), &mut [0; 512])?)
 }
 
 /// The start time of a process, 0 if unknown.
@@ -309,6 +305,12 @@ pub struct Start {
 }
 
 impl Start {
+    /// Nobody's.
+    pub const NONE: Start = Start {
+        count: 0,
+        list: ptr::null(),
+    };
+
     /// # Safety
     /// `list` must be what `main` was given, with `count` strings.
     pub const unsafe fn new(count: usize, list: *const *const c_char) -> Start {
@@ -325,7 +327,7 @@ impl Start {
             if item.is_null() {
                 None
             } else {
-                Some(CStr::from_ptr(item))
+                Some(string(item))
             }
         }
     }
@@ -348,16 +350,15 @@ impl Start {
                 return variable
                     .to_bytes_with_nul()
                     .get(name.len()..)
-                    .and_then(|rest| CStr::from_bytes_with_nul(rest).ok());
+                    .map(until_nul);
             }
             index += 1;
         }
         None
     }
 
-    /// The environment of children: what is there without the variable `without`, and a `PATH`.
-    pub fn environment(&self, without: &[u8]) -> Environment {
-        let mut list = List::new();
+    /// Fills the environment of children: what is there without the variable `without`, and a `PATH`.
+    pub fn environment(&self, without: &[u8], list: &mut Environment) {
         if self.variable(b"PATH=").is_none() {
             list.push(
                 c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".as_ptr(),
@@ -370,7 +371,6 @@ impl Start {
             }
             index += 1;
         }
-        list
     }
 
     /// Executes `path` with these same arguments; returns only on failure.

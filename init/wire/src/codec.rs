@@ -134,7 +134,7 @@ impl<'a> Take<'a> {
 
     /// A number of up to `bits` bits.
     #[inline(never)]
-    fn num(&mut self, bits: u32) -> u64 {
+    pub(crate) fn num(&mut self, bits: u32) -> u64 {
         let mut number = 0;
         let mut shift = 0;
         loop {
@@ -219,6 +219,12 @@ impl<'a> Take<'a> {
     /// This was a number that means nothing.
     pub fn wrong(&mut self) {
         self.good = false;
+    }
+
+    /// Whether everything was there and made sense.
+    #[must_use]
+    pub fn good(&self) -> bool {
+        self.good
     }
 
     /// `value`, if everything was there and made sense.

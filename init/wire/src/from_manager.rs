@@ -1,6 +1,7 @@
 //! What the manager says.
 
-use crate::codec::{Put, Take};
+use crate::codec::Put;
+use crate::parts::{self, Parts};
 use crate::{BuildId, Ending, FRAME_MAX, Kind, Label};
 use serde::{Deserialize, Serialize};
 
@@ -172,52 +173,47 @@ impl<'a> FromManager<'a> {
     /// Reads a frame. `None`: it is none, or one from the future.
     #[must_use]
     pub fn decode(frame: &'a [u8]) -> Option<FromManager<'a>> {
-        if frame.len() > FRAME_MAX {
+        let mut parts = Parts::default();
+        if !parts.take(frame) {
             return None;
         }
-        let mut bytes = Take::new(frame);
-        let decoded = match bytes.u32() {
-            0 => FromManager::Hello {
-                version: bytes.u16(),
-                build: bytes.array(),
-                epoch: bytes.u64(),
+        let label = parts.label();
+        let last = parts.last;
+        Some(match parts.number {
+            parts::HELLO => FromManager::Hello {
+                version: parts.first as u16,
+                build: parts.build,
+                epoch: last,
             },
-            1 => FromManager::Ack { seq: bytes.u64() },
-            2 => FromManager::Pong { nonce: bytes.u64() },
-            3 => FromManager::Keep {
-                label: bytes.label(),
+            parts::ACK => FromManager::Ack { seq: last },
+            parts::PONG => FromManager::Pong { nonce: last },
+            parts::KEEP => FromManager::Keep { label },
+            parts::DROP => FromManager::Drop { label },
+            parts::DROP_OWNER => FromManager::DropOwner {
+                kind: Kind(last as u16),
+                hash: parts.hash,
             },
-            4 => FromManager::Drop {
-                label: bytes.label(),
+            parts::FETCH => FromManager::Fetch { label },
+            parts::LIST => FromManager::List {
+                kind: Kind(last as u16),
             },
-            5 => FromManager::DropOwner {
-                kind: Kind(bytes.u16()),
-                hash: bytes.array(),
+            parts::SHUTDOWN => FromManager::Shutdown {
+                ending: Ending::from_number(parts.first as u32)?,
+                deadline_ms: last as u32,
             },
-            6 => FromManager::Fetch {
-                label: bytes.label(),
+            parts::FINISH => FromManager::Finish,
+            parts::SWITCH_ROOT => FromManager::SwitchRoot {
+                root: parts.first_text,
+                init: parts.last_text,
             },
-            7 => FromManager::List {
-                kind: Kind(bytes.u16()),
+            parts::REEXEC => FromManager::Reexec,
+            parts::WATCHDOG => FromManager::Watchdog {
+                timeout_ms: last as u32,
             },
-            8 => FromManager::Shutdown {
-                ending: Ending::take(&mut bytes),
-                deadline_ms: bytes.u32(),
-            },
-            9 => FromManager::Finish,
-            10 => FromManager::SwitchRoot {
-                root: bytes.counted(),
-                init: bytes.counted(),
-            },
-            11 => FromManager::Reexec,
-            12 => FromManager::Watchdog {
-                timeout_ms: bytes.u32(),
-            },
-            13 => FromManager::Ready,
-            14 => FromManager::Taken { signo: bytes.u8() },
-            15 => FromManager::WatchdogAtReboot { ms: bytes.u32() },
+            parts::READY => FromManager::Ready,
+            parts::TAKEN => FromManager::Taken { signo: last as u8 },
+            parts::WATCHDOG_AT_REBOOT => FromManager::WatchdogAtReboot { ms: last as u32 },
             _ => return None,
-        };
-        bytes.finish(decoded)
+        })
     }
 }

@@ -61,6 +61,7 @@
 pub mod codec;
 pub mod flags;
 pub mod number;
+pub mod parts;
 
 mod from_manager;
 mod label;

@@ -54,9 +54,11 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::AtomicU32;
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
 use platform::memory::Memory;
+use words::*;
+
+mod words;
 
 /// The largest payload, in bytes.
 pub const MAX_PAYLOAD: usize = 128 << 10;
@@ -534,72 +536,6 @@ impl Store {
             .filter(|(_, length)| *length >= needed);
         fits.min_by_key(|(_, length)| *length)
     }
-}
-
-/// Length of the record that begins here, in words.
-fn record_size(words: &[AtomicU32], at: u32) -> usize {
-    let length = load(words, at as usize + 1);
-    record_words((length as usize).min(MAX_PAYLOAD))
-}
-
-/// Length of a record in words, for a payload of that many bytes.
-fn record_words(payload: usize) -> usize {
-    RECORD_HEADER + payload.div_ceil(8) * 2
-}
-
-fn load(words: &[AtomicU32], at: usize) -> u32 {
-    words.get(at).map_or(0, |word| word.load(Relaxed))
-}
-
-fn save(words: &[AtomicU32], at: usize, value: u32) {
-    if let Some(word) = words.get(at) {
-        store(word, value, Relaxed);
-    }
-}
-
-/// Everything stored before is there for whoever sees this.
-fn publish(words: &[AtomicU32], at: usize, value: u32) {
-    if let Some(word) = words.get(at) {
-        store(word, value, Release);
-    }
-}
-
-/// The only instruction by which a store changes; tests cut it off at each number of them.
-fn store(word: &AtomicU32, value: u32, order: core::sync::atomic::Ordering) {
-    #[cfg(test)]
-    if !tests::fuse_holds() {
-        return;
-    }
-    word.store(value, order);
-}
-
-/// Not against an adversary, who could recompute it: against stray writes and half-written words.
-struct Checksum(u32);
-
-impl Checksum {
-    fn new() -> Self {
-        Self(0x9747_b28c)
-    }
-
-    fn add(&mut self, word: u32) {
-        self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b1).rotate_left(13);
-    }
-
-    fn finish(self) -> u32 {
-        let mixed = (self.0 ^ (self.0 >> 15)).wrapping_mul(0x85eb_ca6b);
-        mixed ^ (mixed >> 13)
-    }
-}
-
-/// The checksum of a record in memory: over all words but itself and the mark.
-fn checksum(record: &[AtomicU32]) -> u32 {
-    let mut sum = Checksum::new();
-    for (number, word) in record.iter().enumerate() {
-        if number != 2 && number != AT_DEAD {
-            sum.add(word.load(Relaxed));
-        }
-    }
-    sum.finish()
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! The slots' protocol, step by step, with helper, successor and child as three views of one
-//! memory. `tests/helper.rs` does the same with real processes.
+//! memory. `tests/helper` does the same with real processes.
 
 use super::*;
 

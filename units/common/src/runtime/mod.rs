@@ -52,6 +52,7 @@ use crate::wire::helper::{
 };
 use alloc::string::{String, ToString};
 use helper::{Helper, Then};
+pub use init_wire::hash128;
 use outbox::Outbox;
 use platform::poll::{Interest, Poller, Ready};
 use std::io;
@@ -244,16 +245,6 @@ impl Settings {
             token_base: 0,
         }
     }
-}
-
-/// The hash in labels: FNV-1a, 128 bits, big-endian, as in `init-wire`.
-pub fn hash128(bytes: &[u8]) -> [u8; 16] {
-    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    let hash = bytes.iter().fold(OFFSET, |hash, byte| {
-        (hash ^ u128::from(*byte)).wrapping_mul(PRIME)
-    });
-    hash.to_be_bytes()
 }
 
 impl From<platform::process::ProcId> for ProcId {

@@ -530,15 +530,3 @@ fn log_lines_are_bounded_and_the_loss_is_told() {
     assert_eq!(lines.len(), 257);
     assert_eq!(lines.last().unwrap(), "9744 lines of this helper were lost");
 }
-
-#[test]
-fn the_hash_is_that_of_init() {
-    assert_eq!(
-        hash128(b""),
-        0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128.to_be_bytes()
-    );
-    assert_eq!(
-        hash128(b"a"),
-        0xd228_cb69_6f1a_8caf_7891_2b70_4e4a_8964_u128.to_be_bytes()
-    );
-}

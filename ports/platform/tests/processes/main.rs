@@ -18,6 +18,9 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
+mod groups;
+mod sockets;
+
 type Test = (&'static str, fn());
 
 const TESTS: &[Test] = &[
@@ -51,14 +54,26 @@ const TESTS: &[Test] = &[
         "a_reused_number_is_not_killed",
         a_reused_number_is_not_killed,
     ),
-    ("birth_and_death_in_a_group", birth_and_death_in_a_group),
-    ("packets_carry_descriptors", packets_carry_descriptors),
+    (
+        "birth_and_death_in_a_group",
+        groups::birth_and_death_in_a_group,
+    ),
+    (
+        "packets_carry_descriptors",
+        sockets::packets_carry_descriptors,
+    ),
     (
         "descriptors_are_closed_with_the_packet",
-        descriptors_are_closed_with_the_packet,
+        sockets::descriptors_are_closed_with_the_packet,
     ),
-    ("listeners_keep_connections", listeners_keep_connections),
-    ("datagrams_tell_the_sender", datagrams_tell_the_sender),
+    (
+        "listeners_keep_connections",
+        sockets::listeners_keep_connections,
+    ),
+    (
+        "datagrams_tell_the_sender",
+        sockets::datagrams_tell_the_sender,
+    ),
     ("setup_primitives", setup_primitives),
     ("memory_is_had_somehow", memory_is_had_somehow),
     ("deadlines_are_kept", deadlines_are_kept),
@@ -471,200 +486,6 @@ fn a_reused_number_is_not_killed() {
     assert!(held == Some(libc::ESRCH) || held == Some(libc::ENOSYS));
     assert!(process::is_alive(ProcId { pid, start }));
     process::kill(ProcId { pid, start }, signal::SIGKILL).unwrap();
-}
-
-fn birth_and_death_in_a_group() {
-    let Some(hierarchy) = cgroup::detect() else {
-        println!("  skipped: there is no cgroup2 hierarchy here");
-        return;
-    };
-    let path = hierarchy
-        .mount
-        .join(format!("platform-test-{}", process::own_pid()));
-    let group = match cgroup::Group::create(&path.join("a.slice/b.service")) {
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            println!("  skipped: {error}");
-            return;
-        }
-        other => other.unwrap(),
-    };
-    let mut poller = Poller::new(&[]).unwrap();
-    let watch = group.watch().unwrap();
-    poller.add(&watch, 9, cgroup::watch_interest()).unwrap();
-    assert!(!group.is_populated().unwrap());
-    let sub = cgroup::Group::create(&group.path().join("sub")).unwrap();
-    for target in [&group, &sub] {
-        let made = process::spawn(Some(target.as_fd()), |_| {
-            // SAFETY: waits for a signal.
-            unsafe { libc::pause() }
-        })
-        .unwrap();
-        if !made.in_group {
-            target.attach(made.pid).unwrap();
-        }
-        assert!(group.contains(&hierarchy.mount, made.pid));
-    }
-    assert!(!group.contains(&hierarchy.mount, process::own_pid()));
-    assert_eq!(group.members().unwrap().len(), 1);
-    assert_eq!(group.all_members().unwrap().len(), 2);
-    assert!(group.is_populated().unwrap());
-    assert!(cgroup::remove(&path).is_err(), "it has members");
-    group.kill().unwrap();
-    // The watch tells when it is empty; children come as events of their own.
-    let mut events = Vec::new();
-    while cgroup::rearm(&watch).unwrap() {
-        poller
-            .wait(Some(clock::now() + 10_000_000), &mut events)
-            .unwrap();
-        assert!(!events.is_empty(), "the group did not say that it is empty");
-    }
-    for _ in 0..2 {
-        let exit = next_exit(&mut poller);
-        assert_eq!(exit.status, signal::SIGKILL);
-        process::reap(exit.proc.pid).unwrap();
-    }
-    assert_eq!(group.signal(signal::SIGKILL, &[]).unwrap(), 0);
-    drop((group, sub));
-    cgroup::remove(&path).unwrap();
-    assert!(!path.exists());
-    cgroup::remove(&path).unwrap();
-}
-
-fn packets_carry_descriptors() {
-    let (left, right) = socket::pair().unwrap();
-    let mut buffer = [0; 64];
-    assert!(socket::receive(&right, &mut buffer).unwrap().is_none());
-    let (reader, writer) = fd::pipe().unwrap();
-    let many: Vec<_> = (0..socket::MAX_FDS).map(|_| writer.as_fd()).collect();
-    socket::send(&left, b"many", &many).unwrap();
-    socket::send(&left, b"none", &[]).unwrap();
-    let got = socket::receive(&right, &mut buffer).unwrap().unwrap();
-    assert_eq!(
-        (&buffer[..got.length], got.fds.len()),
-        (b"many".as_slice(), socket::MAX_FDS)
-    );
-    assert!(!got.truncated && !got.fds_lost && got.sender.is_none());
-    fd::write(&got.fds[7], b"through").unwrap();
-    assert_eq!(fd::read(&reader, &mut buffer).unwrap(), 7);
-    let got = socket::receive(&right, &mut buffer).unwrap().unwrap();
-    assert_eq!(
-        (&buffer[..got.length], got.fds.len()),
-        (b"none".as_slice(), 0)
-    );
-    let beyond = vec![writer.as_fd(); socket::MAX_FDS + 1];
-    assert!(socket::send(&left, b"x", &beyond).is_err());
-    socket::send(&left, &[1; 100], &[]).unwrap();
-    let got = socket::receive(&right, &mut buffer).unwrap().unwrap();
-    assert!(got.truncated && got.length == 64);
-    // A peer that does not read blocks nobody.
-    let full = loop {
-        if let Err(error) = socket::send(&left, &[0; 1024], &[]) {
-            break error;
-        }
-    };
-    assert_eq!(full.kind(), ErrorKind::WouldBlock);
-    drop(left);
-    while socket::receive(&right, &mut buffer)
-        .unwrap()
-        .unwrap()
-        .length
-        > 0
-    {}
-    let gone = socket::send(&right, b"x", &[]).unwrap_err();
-    assert_eq!(gone.kind(), ErrorKind::BrokenPipe);
-}
-
-fn open_descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
-fn descriptors_are_closed_with_the_packet() {
-    let (left, right) = socket::pair().unwrap();
-    let (_reader, writer) = fd::pipe().unwrap();
-    let before = open_descriptors();
-    for _ in 0..10 {
-        socket::send(&left, b"not understood", &[writer.as_fd(); 5]).unwrap();
-        drop(socket::receive(&right, &mut [0; 4]).unwrap());
-    }
-    assert_eq!(open_descriptors(), before);
-    // With no room for more descriptors the packet comes without them, and says so.
-    socket::send(&left, b"x", &[writer.as_fd(); 5]).unwrap();
-    let room = writer.as_raw_fd() as u64 + 3;
-    child::set_limit(child::Resource::Files, room, room).unwrap();
-    let got = socket::receive(&right, &mut [0; 4]).unwrap().unwrap();
-    assert!(got.fds_lost && got.fds.len() < 5);
-}
-
-fn listeners_keep_connections() {
-    let base = temp("listen");
-    let path = base.join("socket");
-    let listener = socket::listen(&path, 0o600, 2).unwrap();
-    use std::os::unix::fs::MetadataExt;
-    assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-    assert!(socket::accept(&listener).unwrap().is_none());
-    // Nobody accepts: the connection stands, and what is sent waits.
-    let client = socket::connect(&path).unwrap();
-    socket::send(&client, b"hello", &[]).unwrap();
-    let kept = listener.try_clone().unwrap();
-    drop(listener);
-    socket::adopt_listener(&kept).unwrap();
-    assert!(socket::adopt_listener(&client).is_err());
-    let served = socket::accept(&kept).unwrap().unwrap();
-    let peer = socket::peer(&served).unwrap();
-    assert_eq!(peer.pid, process::own_pid());
-    if let Some(held) = socket::peer_held(&served) {
-        let asked = process::Held::from(held).kill(0);
-        assert!(asked.is_ok() || asked.unwrap_err().raw_os_error() == Some(libc::ENOSYS));
-    }
-    let mut buffer = [0; 16];
-    assert_eq!(
-        socket::receive(&served, &mut buffer)
-            .unwrap()
-            .unwrap()
-            .length,
-        5
-    );
-    // A full backlog is an answer, not a wait.
-    let mut waiting = Vec::new();
-    let full = loop {
-        match socket::connect(&path) {
-            Ok(fd) => waiting.push(fd),
-            Err(error) => break error,
-        }
-    };
-    assert_eq!(full.kind(), ErrorKind::WouldBlock);
-    drop(kept);
-    assert_eq!(
-        socket::connect(&path).unwrap_err().kind(),
-        ErrorKind::ConnectionRefused
-    );
-    assert!(socket::connect(&base.join("x".repeat(200))).is_err());
-    let again = socket::listen(&path, 0o666, 2).unwrap();
-    drop(again);
-    std::fs::remove_dir_all(base).unwrap();
-}
-
-fn datagrams_tell_the_sender() {
-    let base = temp("datagram");
-    let path = base.join("notify");
-    let receiver = socket::datagram(&path, 0o666).unwrap();
-    let mut poller = Poller::new(&[]).unwrap();
-    let sender = {
-        let path = path.clone();
-        process::spawn(None, move |_| {
-            let socket = std::os::unix::net::UnixDatagram::unbound().unwrap();
-            socket.send_to(b"READY=1", &path).unwrap();
-            0
-        })
-        .unwrap()
-        .pid
-    };
-    next_exit(&mut poller);
-    let mut buffer = [0; 64];
-    let got = socket::receive(&receiver, &mut buffer).unwrap().unwrap();
-    assert_eq!(&buffer[..got.length], b"READY=1");
-    assert_eq!(got.sender.unwrap().pid, sender);
-    std::fs::remove_dir_all(base).unwrap();
 }
 
 fn setup_primitives() {
