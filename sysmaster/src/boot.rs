@@ -52,6 +52,8 @@ pub(crate) struct Boot {
     pub last: Option<UnitId>,
     /// The units are to be stopped, all jobs at once if it is forced; decided amid something else.
     pub stopping: Option<(ShutdownKind, bool)>,
+    /// Init was told that everything is managed.
+    pub told_ready: bool,
     /// Init was told to do the last step.
     pub finishing: bool,
     /// In safe mode until then.
@@ -291,6 +293,19 @@ impl Manager {
         let line = self.console.note(&text);
         self.show(&line);
         self.log(5, "", &text);
+    }
+
+    /// Init is told that everything is managed, and may settle: that keeps every process from being made or given a
+    /// control group for two of the kernel's grace periods, so not before a boot is over.
+    pub(crate) fn tell_if_ready(&mut self) {
+        if self.boot.told_ready || self.recovered == 0 {
+            return;
+        }
+        let booted = self.boot.recovery || self.boot.record.finished != 0;
+        if booted || self.engine.jobs().next().is_none() {
+            self.boot.told_ready = true;
+            self.tell_init(&FromManager::Ready);
+        }
     }
 
     /// Brings the machine down. Irreversible.

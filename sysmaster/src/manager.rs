@@ -168,6 +168,8 @@ pub struct Manager {
     /// The hardware watchdog, and what sets it.
     pub(crate) watchdog: crate::watchdog::Watchdog,
     pub(crate) set_device: crate::watchdog::Set,
+    /// For invocations' ids.
+    pub(crate) random: random::Pool,
     /// For the engine, in order.
     pub(crate) inputs: VecDeque<Input>,
     /// Watches asked for in this turn.
@@ -283,9 +285,11 @@ impl Manager {
         self.pump();
         self.stop_units();
         self.check_recovered();
+        self.tell_if_ready();
         for index in 0..self.helpers.len() {
             self.send_exits(index);
         }
+        self.compare_if_due();
         self.progress(clock::now());
         self.answer_clients();
         self.flush_helpers();
@@ -367,8 +371,8 @@ impl Manager {
     pub(crate) fn pump(&mut self) {
         let mut effects: Vec<Effect> = Vec::new();
         while let Some(input) = self.inputs.pop_front() {
-            self.engine
-                .step(clock::now(), input, &mut random::bits128, &mut effects);
+            let random = &mut || self.random.bits128();
+            self.engine.step(clock::now(), input, random, &mut effects);
             for effect in effects.drain(..) {
                 self.carry_out(effect);
             }
@@ -403,7 +407,6 @@ impl Manager {
         if self.recovered == 0 && self.helpers.absent() == 0 {
             self.recovered = clock::now();
             self.look_after_helpers();
-            self.tell_init(&init_wire::FromManager::Ready);
             if self.boot.recovery {
                 let took = (self.recovered - self.started) / 1000;
                 let text = format!(
@@ -415,7 +418,7 @@ impl Manager {
                         .count()
                 );
                 self.log(5, "", &text);
-                self.reconcile();
+                self.comparison.due = true;
             }
         }
     }

@@ -101,7 +101,7 @@ fn refused(error: StoreError) -> io::Error {
 
 fn encode<T: Serialize>(record: &T) -> io::Result<Vec<u8>> {
     let mut bytes =
-        postcard::to_allocvec(record).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        units::wire::to_bytes(record).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
     if let Some(more) = units::fault::number("SYSMASTER_APPENDED") {
         bytes.resize(bytes.len() + more as usize, 0xa5);
     }

@@ -33,12 +33,26 @@ const MOST: usize = 1000;
 /// A comparison, under way or the last one.
 #[derive(Debug, Default)]
 pub(crate) struct Comparison {
+    /// One is to follow the recovery.
+    pub(crate) due: bool,
     found: Vec<Difference>,
     /// Helpers that have not said everything, and the ping each has to answer.
     open: Vec<(usize, u64)>,
 }
 
 impl Manager {
+    /// The comparison after a recovery: it looks at every process there is, so whatever waits for us comes first.
+    pub(crate) fn compare_if_due(&mut self) {
+        if !self.comparison.due || self.exits.held() > 0 {
+            return;
+        }
+        let now = platform::clock::now();
+        if self.engine.next_deadline().is_none_or(|due| due > now) {
+            self.comparison.due = false;
+            self.reconcile();
+        }
+    }
+
     /// Begins a comparison, if none is under way.
     pub(crate) fn reconcile(&mut self) {
         if !self.comparison.open.is_empty() {

@@ -162,6 +162,7 @@ impl Manager {
             log,
             boot: Boot::default(),
             units: Infos::default(),
+            random: platform::random::Pool::default(),
             inputs: VecDeque::new(),
             fresh_watches: Vec::new(),
             gone_watches: Vec::new(),

@@ -22,6 +22,25 @@ fn it_boots_and_tells_init() {
 }
 
 #[test]
+fn init_settles_when_the_boot_is_over_and_not_amid_it() {
+    let mut world = services();
+    let (mut manager, _init) = world.manager();
+    Fake::appoint(&mut manager);
+    manager.begin();
+    let (fake, _) = Fake::connect(&mut manager, &world, &[]);
+    until(&mut manager, "contact with the helper", |m| {
+        (m.recovered != 0).then_some(())
+    });
+    assert!(!manager.boot.told_ready, "units are still to be started");
+    fake.obey(&mut manager);
+    fake.obey(&mut manager);
+    until(&mut manager, "that init is told", |m| {
+        m.boot.told_ready.then_some(())
+    });
+    assert_ne!(manager.boot.record.finished, 0);
+}
+
+#[test]
 fn the_next_manager_knows_everything_and_repeats_what_was_in_flight() {
     let mut world = services();
     let (mut manager, _init, fake) = booted(&mut world);

@@ -91,6 +91,9 @@ pub struct Services {
     /// Rules for a unit whose configuration is not known any more.
     pub(crate) fallback: Policy,
     pub(crate) effects: Vec<Effect>,
+    /// Notify sockets that init was asked to keep or to give back, by the hash in their label, and whose they are.
+    /// It answers in this order.
+    pub(crate) asked: Vec<([u8; 16], u32)>,
     /// The journal of the predecessor has been taken over.
     adopted: bool,
     /// Exits that came before that.
@@ -186,7 +189,8 @@ impl Services {
 
     fn configure(&mut self, settings: &HelperConfig) {
         self.shared.environment.clone_from(&settings.environment);
-        self.shared.undo = spawn::undo();
+        self.shared.score = platform::child::OomScore::own();
+        self.shared.undo = spawn::undo(self.shared.score.as_ref());
         self.shared.root = match settings.cgroup_root.as_str() {
             "" => None,
             root => Some(root.into()),

@@ -20,6 +20,7 @@ use crate::service::Socket;
 use platform::poll::Interest;
 use platform::socket::{self, Received};
 use platform::{clock, files};
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use units::fault;
@@ -60,12 +61,20 @@ impl Services {
             Socket::None => {}
         }
         let unit = service.run.unit.clone();
-        let _ = files::make_dir(&directory, 0o755, None);
-        let made = socket::datagram(&path(&directory, &unit), 0o666);
+        let path = path(&directory, &unit);
+        let made = socket::datagram(&path, 0o666).or_else(|error| {
+            if error.kind() != ErrorKind::NotFound {
+                return Err(error);
+            }
+            files::make_dir(&directory, 0o755, None)?;
+            socket::datagram(&path, 0o666)
+        });
         match made.and_then(|made| made.try_clone().map(|copy| (made, copy))) {
             Ok((made, copy)) => {
-                ctx.keep(socket_label(&unit), copy);
+                let label = socket_label(&unit);
+                ctx.keep(label, copy);
                 service.socket = Socket::Asked(Some(made));
+                self.asked.push((label.hash, at));
                 false
             }
             Err(error) => {
@@ -80,10 +89,23 @@ impl Services {
         }
     }
 
+    /// Whose notify socket an answer of init is about.
+    fn answered(&mut self, label: Label) -> Option<u32> {
+        let asked = self
+            .asked
+            .iter()
+            .filter(|_| label.kind == init_wire::Kind::NOTIFY.0);
+        let place = asked
+            .into_iter()
+            .position(|(hash, _)| *hash == label.hash)?;
+        let (_, at) = self.asked.remove(place);
+        let service = self.get(at)?;
+        (socket_label(&service.run.unit) == label).then_some(at)
+    }
+
     /// init has answered to `Keep`.
     pub(crate) fn kept(&mut self, ctx: &mut Context<'_>, label: Label, refused: Option<&str>) {
-        let found = self.find(|service| socket_label(&service.run.unit) == label);
-        let Some(at) = found else {
+        let Some(at) = self.answered(label) else {
             return self.deposit_kept(ctx, label, refused);
         };
         let Some(service) = self.get_mut(at) else {
@@ -138,13 +160,15 @@ impl Services {
         }
         if service.run.socket {
             service.socket = Socket::Asked(None);
-            ctx.fetch(socket_label(&service.run.unit));
+            let label = socket_label(&service.run.unit);
+            ctx.fetch(label);
+            self.asked.push((label.hash, at));
         }
     }
 
     /// init has given back what it kept, or has nothing.
     pub(crate) fn fetched(&mut self, ctx: &mut Context<'_>, label: Label, fd: Option<OwnedFd>) {
-        if let Some(at) = self.find(|service| socket_label(&service.run.unit) == label) {
+        if let Some(at) = self.answered(label) {
             let asked = self
                 .get(at)
                 .is_some_and(|s| matches!(s.socket, Socket::Asked(None)));

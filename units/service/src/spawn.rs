@@ -30,6 +30,8 @@ pub struct Surroundings {
     pub root: Option<std::path::PathBuf>,
     /// What the helper has that services must not inherit.
     pub undo: Undo,
+    /// Its OOM score, if that is one of them.
+    pub score: Option<platform_child::OomScore>,
     /// Directory of the notify sockets.
     pub notify: std::path::PathBuf,
 }
@@ -63,7 +65,7 @@ pub fn spawn(
         Some(path) => Some(Group::create(path).map_err(|e| format!("its control group: {e}"))?),
         None => None,
     };
-    let plan = plan(service, shared, group_path.as_deref(), role, at)?;
+    let mut plan = plan(service, shared, group_path.as_deref(), role, at)?;
     let mut ready = if plan.needs_files() {
         None
     } else {
@@ -87,6 +89,11 @@ pub fn spawn(
         .map_err(|e| format!("the journal: {e}"))?;
     fault::point("slot-claimed");
     let quick = ready.as_ref().is_some_and(|ready| plan.is_quick(ready));
+    // A helper that is looked at for memory in these moments is smaller than whatever is killed for it.
+    let inherited = plan.config.context.oom.is_none();
+    let score = shared.score.as_ref().filter(|_| inherited);
+    let lowered = score.and_then(|score| score.lowered().ok());
+    plan.undo.oom &= lowered.is_none();
     let before = clock::now();
     let made = {
         let slots = &*slots;
@@ -106,6 +113,7 @@ pub fn spawn(
             process::spawn(group, body)
         }
     };
+    drop(lowered);
     fault::point("forked");
     match made {
         Ok(spawned) => Ok(Born {
@@ -307,17 +315,15 @@ fn subject(config: Option<&Config>, step: u8, at: At) -> String {
     text.unwrap_or("").to_owned()
 }
 
-/// What the helper itself has that services must not inherit.
-pub fn undo() -> Undo {
+/// What the helper itself has that services must not inherit; its OOM score is known.
+pub fn undo(score: Option<&platform_child::OomScore>) -> Undo {
     const SOFT: u64 = 1024;
     let files = platform_child::file_limit()
         .ok()
         .filter(|(soft, _)| *soft != SOFT);
-    let score = platform::files::read_file(Path::new("/proc/self/oom_score_adj"), 32);
-    let oom = score.is_ok_and(|text| text.trim_ascii() != b"0");
     Undo {
         files: files.map(|(_, hard)| hard),
-        oom,
+        oom: score.is_some(),
         streams: !(platform_child::is_null(0) && platform_child::is_null(1)),
     }
 }

@@ -228,11 +228,15 @@ pub fn set_nice(nice: i32) -> io::Result<()> {
 /// Sets how readily the kernel kills this process when memory is short, -1000 to 1000. Lowering
 /// needs a right (`EACCES`).
 pub fn set_oom_score(score: i32) -> io::Result<()> {
-    let file = sys::open(
-        c"/proc/self/oom_score_adj",
-        libc::O_WRONLY | libc::O_NOCTTY,
-        0,
-    )?;
+    write_oom_score(&open_oom_score()?, score)
+}
+
+fn open_oom_score() -> io::Result<OwnedFd> {
+    let flags = libc::O_WRONLY | libc::O_NOCTTY;
+    sys::open(c"/proc/self/oom_score_adj", flags, 0)
+}
+
+fn write_oom_score(file: &OwnedFd, score: i32) -> io::Result<()> {
     let mut digits = [0u8; 10];
     let text = sys::decimal(score.unsigned_abs(), &mut digits);
     let mut line = [0u8; 12];
@@ -241,7 +245,42 @@ pub fn set_oom_score(score: i32) -> io::Result<()> {
         *to = *from;
     }
     let used = sign.len() + text.len();
-    fd::write(&file, line.get(..used).unwrap_or(&[])).map(|_| ())
+    fd::write(file, line.get(..used).unwrap_or(&[])).map(|_| ())
+}
+
+/// The OOM score of a process whose children are to have 0. It has that itself while it makes one: setting it
+/// from a descriptor that is open is a tenth of what it costs the child to find the file.
+#[derive(Debug)]
+pub struct OomScore {
+    file: OwnedFd,
+    own: i32,
+}
+
+impl OomScore {
+    /// That of this process; `None` if its children have 0 anyway, or it cannot be told.
+    pub fn own() -> Option<Self> {
+        let text = files::read_file(std::path::Path::new("/proc/self/oom_score_adj"), 32).ok()?;
+        let own = std::str::from_utf8(&text).ok()?.trim().parse().ok()?;
+        let file = open_oom_score().ok()?;
+        (own != 0).then_some(Self { file, own })
+    }
+
+    /// 0 until what is returned is dropped. An error: no right to that.
+    pub fn lowered(&self) -> io::Result<Lowered<'_>> {
+        write_oom_score(&self.file, 0).map(|()| Lowered(self))
+    }
+}
+
+/// See [`OomScore::lowered`].
+#[derive(Debug)]
+pub struct Lowered<'a>(&'a OomScore);
+
+impl Drop for Lowered<'_> {
+    fn drop(&mut self) {
+        if write_oom_score(&self.0.file, self.0.own).is_err() {
+            super::degrade::note(super::degrade::Feature::OomProtection);
+        }
+    }
 }
 
 /// Becomes another user: supplementary groups, then group, then user.

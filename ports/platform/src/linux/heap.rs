@@ -437,8 +437,50 @@ pub unsafe fn c_free(heap: &Heap, block: *mut u8) {
     }
 }
 
+/// C's `memcmp`, eight bytes at a time: musl compares byte by byte, and names are compared all the time.
+///
+/// # Safety
+///
+/// Both are as long as said.
+pub unsafe fn c_compare(one: *const u8, other: *const u8, size: usize) -> i32 {
+    // SAFETY: no more is read than there is.
+    let words = |at: usize| unsafe {
+        let (one, other): (*const u64, *const u64) = (one.add(at).cast(), other.add(at).cast());
+        (one.read_unaligned(), other.read_unaligned())
+    };
+    let order = |(one, other): (u64, u64)| {
+        if u64::from_be(one) < u64::from_be(other) {
+            -1
+        } else {
+            1
+        }
+    };
+    let mut at = 0;
+    while size - at >= 8 {
+        let (one, other) = words(at);
+        if one != other {
+            return order((one, other));
+        }
+        at += 8;
+    }
+    if size >= 8 {
+        // What is left, and some that are equal before it.
+        let (one, other) = words(size - 8);
+        return if one == other { 0 } else { order((one, other)) };
+    }
+    while at < size {
+        // SAFETY: as before.
+        let (one, other) = unsafe { (*one.add(at), *other.add(at)) };
+        if one != other {
+            return i32::from(one) - i32::from(other);
+        }
+        at += 1;
+    }
+    0
+}
+
 /// Makes a [`Heap`] the allocator of an executable: of Rust's, and where the C library is musl, which
-/// may be linked statically, of C's as well.
+/// may be linked statically, of C's as well. There it has [`c_compare`], too.
 #[macro_export]
 macro_rules! use_heap {
     () => {
@@ -449,7 +491,7 @@ macro_rules! use_heap {
         #[allow(unsafe_code, missing_docs)]
         mod c_heap {
             use super::HEAP;
-            use $crate::heap::{c_free, c_realloc};
+            use $crate::heap::{c_compare, c_free, c_realloc};
 
             #[unsafe(no_mangle)]
             unsafe extern "C" fn malloc(size: usize) -> *mut u8 {
@@ -482,6 +524,21 @@ macro_rules! use_heap {
             unsafe extern "C" fn free(block: *mut u8) {
                 // SAFETY: C's contract.
                 unsafe { c_free(&HEAP, block) }
+            }
+
+            // Not in every place that compares something.
+            #[inline(never)]
+            #[unsafe(no_mangle)]
+            unsafe extern "C" fn memcmp(one: *const u8, other: *const u8, size: usize) -> i32 {
+                // SAFETY: C's contract.
+                unsafe { c_compare(one, other, size) }
+            }
+
+            #[inline(never)]
+            #[unsafe(no_mangle)]
+            unsafe extern "C" fn bcmp(one: *const u8, other: *const u8, size: usize) -> i32 {
+                // SAFETY: C's contract.
+                unsafe { memcmp(one, other, size) }
             }
         }
     };

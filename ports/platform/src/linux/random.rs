@@ -5,22 +5,52 @@ use super::{clock, fd, sys};
 
 /// Returns 128 random bits.
 pub fn bits128() -> u128 {
-    const INSECURE: libc::c_uint = 4;
     let mut bytes = [0u8; 16];
+    if fill(&mut bytes) {
+        u128::from_ne_bytes(bytes)
+    } else {
+        weak()
+    }
+}
+
+/// Fills at most 256 bytes, which the kernel does as a whole. Whether it did.
+fn fill(bytes: &mut [u8]) -> bool {
+    const INSECURE: libc::c_uint = 4;
     for flags in [INSECURE, libc::GRND_NONBLOCK] {
-        // SAFETY: writes at most the 16 bytes given.
+        // SAFETY: writes at most the bytes given.
         let got =
             unsafe { libc::syscall(libc::SYS_getrandom, bytes.as_mut_ptr(), bytes.len(), flags) };
-        if got == 16 {
-            return u128::from_ne_bytes(bytes);
+        if usize::try_from(got) == Ok(bytes.len()) {
+            return true;
         }
     }
-    if let Ok(file) = sys::open(c"/dev/urandom", libc::O_RDONLY | libc::O_NOCTTY, 0)
-        && matches!(fd::read(&file, &mut bytes), Ok(16))
-    {
-        return u128::from_ne_bytes(bytes);
+    sys::open(c"/dev/urandom", libc::O_RDONLY | libc::O_NOCTTY, 0)
+        .and_then(|file| fd::read(&file, bytes))
+        .is_ok_and(|got| got == bytes.len())
+}
+
+/// Random numbers for who needs many: the kernel is asked for sixteen at a time, since a question costs it
+/// thousands of instructions while it is not seeded. A copied process has the same numbers in it.
+#[derive(Debug, Default)]
+pub struct Pool {
+    bytes: [[u8; 16]; 16],
+    left: usize,
+}
+
+impl Pool {
+    /// Returns 128 random bits.
+    pub fn bits128(&mut self) -> u128 {
+        if self.left == 0 && fill(self.bytes.as_flattened_mut()) {
+            self.left = self.bytes.len();
+        }
+        let Some(left) = self.left.checked_sub(1) else {
+            return weak();
+        };
+        self.left = left;
+        self.bytes
+            .get(left)
+            .map_or_else(weak, |bytes| u128::from_ne_bytes(*bytes))
     }
-    weak()
 }
 
 /// Without any generator: unique rather than unpredictable (clock, process, a counter, mixed).
@@ -44,5 +74,10 @@ mod tests {
     fn ids_differ() {
         assert_ne!(super::bits128(), super::bits128());
         assert_ne!(super::weak(), super::weak());
+        let mut pool = super::Pool::default();
+        let mut many: Vec<u128> = (0..40).map(|_| pool.bits128()).collect();
+        many.sort_unstable();
+        many.dedup();
+        assert_eq!(many.len(), 40);
     }
 }

@@ -78,12 +78,18 @@ fn new_socket(kind: libc::c_int) -> io::Result<OwnedFd> {
 /// have connected.
 fn bind(socket: &OwnedFd, path: &Path, mode: u32) -> io::Result<()> {
     let (address, length) = address(path)?;
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
     // SAFETY: reads an address of the length given.
-    check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) })?;
+    let bind =
+        || check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) });
+    if let Err(error) = bind() {
+        if error.kind() != io::ErrorKind::AddrInUse {
+            return Err(error);
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => bind()?,
+        };
+    }
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }

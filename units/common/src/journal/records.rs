@@ -54,7 +54,7 @@ impl Journal {
     }
 
     fn store(&mut self, what: &impl Remembered) -> bool {
-        let mut bytes = postcard::to_allocvec(what).unwrap_or_default();
+        let mut bytes = crate::wire::to_bytes(what).unwrap_or_default();
         if let Some(more) = crate::fault::number("SYSMASTER_APPENDED") {
             bytes.resize(bytes.len() + more as usize, 0xa5);
         }

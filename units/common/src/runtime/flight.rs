@@ -161,7 +161,7 @@ fn deaths_in(records: &Store) -> Vec<(Flight, u32)> {
 
 /// With a full journal the next death counts as the first: then there are other worries.
 fn keep(records: &mut Store, deaths: &Vec<(Flight, u32)>) {
-    let bytes = postcard::to_allocvec(deaths).unwrap_or_default();
+    let bytes = crate::wire::to_bytes(deaths).unwrap_or_default();
     let _ = records.put(RECORD, VERSION, 0, &bytes);
 }
 

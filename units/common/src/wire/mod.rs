@@ -12,6 +12,7 @@ pub mod control;
 pub mod helper;
 
 use alloc::vec::Vec;
+use postcard::ser_flavors::Flavor;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Version of the helper and control channels. A side accepts its own and the one before.
@@ -44,9 +45,60 @@ impl core::fmt::Display for WireError {
     }
 }
 
+/// Where postcard writes to: a place on the stack, and a vector only for what does not fit there. So what
+/// comes out was allocated once and has its size, which is all that growing it byte by byte would end in.
+struct Sink {
+    few: [u8; 512],
+    used: usize,
+    many: Vec<u8>,
+}
+
+impl Flavor for Sink {
+    type Output = Vec<u8>;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        let end = self.used + bytes.len();
+        match self.few.get_mut(self.used..end) {
+            Some(place) if self.many.is_empty() => {
+                place.copy_from_slice(bytes);
+                self.used = end;
+            }
+            _ => {
+                if self.many.is_empty() {
+                    self.many
+                        .extend_from_slice(self.few.get(..self.used).unwrap_or(&[]));
+                }
+                self.many.extend_from_slice(bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Vec<u8>> {
+        Ok(match self.few.get(..self.used) {
+            Some(few) if self.many.is_empty() => few.to_vec(),
+            _ => self.many,
+        })
+    }
+}
+
+/// The bytes of a record or frame; an error only if it is of a type that postcard does not write.
+pub fn to_bytes<T: Serialize + ?Sized>(what: &T) -> Result<Vec<u8>, WireError> {
+    let sink = Sink {
+        few: [0; 512],
+        used: 0,
+        many: Vec::new(),
+    };
+    postcard::serialize_with_flavor(what, sink).map_err(|_| WireError::Malformed)
+}
+
 /// The bytes of one frame.
 pub fn encode<T: Serialize>(frame: &T) -> Result<Vec<u8>, WireError> {
-    let bytes = postcard::to_allocvec(frame).map_err(|_| WireError::Malformed)?;
+    let bytes = to_bytes(frame)?;
     if bytes.len() > MAX_FRAME {
         Err(WireError::TooLong)
     } else {

@@ -149,3 +149,23 @@ fn blocks_keep_what_is_in_them() {
         unsafe { heap.dealloc(block, layout) };
     }
 }
+
+#[test]
+fn comparing_is_c_s() {
+    let compare = |one: &[u8], other: &[u8]| {
+        // SAFETY: both are this long.
+        unsafe { c_compare(one.as_ptr(), other.as_ptr(), one.len()) }.signum()
+    };
+    for length in 0..40 {
+        let one: Vec<u8> = (0..length).collect();
+        assert_eq!(compare(&one, &one.clone()), 0);
+        for at in 0..one.len() {
+            let mut other = one.clone();
+            other[at] ^= 0x80;
+            assert_eq!((compare(&one, &other), compare(&other, &one)), (-1, 1));
+            // What comes behind a difference does not count.
+            other.iter_mut().skip(at + 1).for_each(|byte| *byte = 0);
+            assert_eq!((compare(&one, &other), compare(&other, &one)), (-1, 1));
+        }
+    }
+}
