@@ -1,7 +1,7 @@
 # sysmaster: build, image, tests. `make help` lists the targets.
 #
 # The work is done by small scripts that can be run by hand as well:
-#   ports/toolchain/   setup, cross, dist, plain-musl, fetch-deb, size, licences, no-std
+#   ports/toolchain/   setup, cross, program, dist, plain-musl, fetch-deb, size, licences, no-std
 #   rootfs/            build-image
 #   qemu-tests/        boot (QEMU), suite (all tests), corpus/run
 
@@ -103,7 +103,7 @@ bench: dist/x86_64/.built target/image/x86_64.cpio ## boot, restart, recovery an
 	  --examples "$$(ports/toolchain/cross x86_64 --where)/examples"
 
 order: dist/x86_64/.built target/image/x86_64.cpio ## what a boot executes first lies first: writes ports/toolchain/order.txt
-	@CARGO_PROFILE_RELEASE_STRIP=none QUIET=1 ports/toolchain/cross x86_64 build -q --locked -p multicall
+	@CARGO_PROFILE_RELEASE_STRIP=none QUIET=1 ports/toolchain/program x86_64 multicall -q
 	@rm -rf target/order && cp -a dist/x86_64 target/order
 	@cp "$$(ports/toolchain/cross x86_64 --where)/multicall" target/order/usr/lib/sysmaster/sysmaster
 	@qemu-tests/order.py --dist target/order --kernel target/image/x86_64.kernel
