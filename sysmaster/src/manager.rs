@@ -213,6 +213,8 @@ pub struct Manager {
     /// When this manager began, and when it had everything under control again (0: not yet).
     pub(crate) started: Micros,
     pub(crate) recovered: Micros,
+    /// How much of what the machine was suspended the engine knows.
+    pub(crate) suspended: Micros,
     /// For frames from helpers and clients.
     pub(crate) buffer: Vec<u8>,
 }
@@ -253,6 +255,7 @@ impl Manager {
         };
         let mut events: Vec<Event> = Vec::new();
         self.poller.wait(deadline, &mut events)?;
+        self.note_sleep();
         // Our children first: see `read_init` for why.
         if events.contains(&Event::Children) {
             self.reap_children();
@@ -325,6 +328,13 @@ impl Manager {
             return Some(1);
         }
         (self.leaving && self.server.idle()).then_some(0)
+    }
+
+    /// The engine counts no time that the machine was suspended. It hears of that before what has happened since.
+    fn note_sleep(&mut self) {
+        if let Some(span) = clock::slept(&mut self.suspended) {
+            self.inputs.push_front(Input::Slept { span });
+        }
     }
 
     fn deadline(&self) -> Option<Micros> {

@@ -185,6 +185,7 @@ impl Manager {
             own_uid: own_uid(),
             started,
             recovered: 0,
+            suspended: clock::suspended(),
             buffer: vec![0; MAX_FRAME + 1],
             config,
         };

@@ -199,6 +199,11 @@ pub enum Input {
     },
     /// The machine goes down: no job but those of the shutdown transaction from now on.
     ShuttingDown,
+    /// The machine was suspended for so long until now. Comes before whatever has happened since.
+    Slept {
+        /// What the clock counts and nobody was awake for.
+        span: Micros,
+    },
     /// A deadline may have passed.
     Tick,
 }

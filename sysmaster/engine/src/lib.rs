@@ -276,6 +276,7 @@ impl Engine {
             Input::HelperMissing { unit_type } => self.helper_missing(&unit_type),
             Input::ResetFailed { unit } => self.reset_failed(self.arena.resolve(unit.0)),
             Input::ShuttingDown => self.shutting_down(),
+            Input::Slept { span } => self.slept(span),
             Input::Tick => self.tick(),
         }
     }
@@ -373,6 +374,33 @@ impl Engine {
                 Timer::Restart => self.restart_due(unit),
                 Timer::Job => self.job_timed_out(unit),
                 Timer::Look => self.look.push_back(unit),
+            }
+        }
+    }
+
+    /// What waits has so much longer, and what is counted within a time is counted within so much more. (When something
+    /// happened, which is for people, stays as it is.)
+    fn slept(&mut self, span: Micros) {
+        let later = |at: Micros| at.saturating_add(if mutant!(39) { 0 } else { span });
+        let deadlines = core::mem::take(&mut self.deadlines).into_iter();
+        self.deadlines = deadlines
+            .map(|(at, unit, timer)| (later(at), unit, timer))
+            .collect();
+        let before = self.now.saturating_sub(span);
+        for unit in 0..self.arena.len() {
+            let it = self.arena.at(unit);
+            it.own_jobs.0 = later(it.own_jobs.0);
+            let limited = it.limit_until() > before;
+            if limited {
+                it.limit.0 = later(it.limit.0);
+            }
+            it.restart_at = it.restart_at.map(later);
+            if limited || it.restart_at.is_some() {
+                self.touch_unit(unit);
+            }
+            if let Some(job) = self.arena.job_mut(unit).filter(|job| job.deadline != 0) {
+                job.deadline = later(job.deadline);
+                self.touch_job(unit);
             }
         }
     }

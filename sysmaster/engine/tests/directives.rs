@@ -408,6 +408,39 @@ fn job_running_timeout_sec() {
 }
 
 #[test]
+fn time_suspended_counts_for_nothing() {
+    let mut w = world(&[("a", "after b"), ("b", ""), ("c", ""), ("d", "")]);
+    set(&mut w, "a", |spec| spec.job_timeout = Some(1_000_000));
+    set(&mut w, "d", |spec| {
+        spec.start_limit.interval = 5_000_000;
+        spec.start_limit.burst = 1;
+    });
+    w.does("b").start = Does::Hangs;
+    w.does("c").restart = Some(1_000_000);
+    w.start("c");
+    w.start("d");
+    w.stop("d");
+    w.ask(JobVerb::Start, "b", JobMode::Replace);
+    w.ask(JobVerb::Start, "a", JobMode::Replace);
+    w.dies("c", ActiveState::Failed);
+    w.settle();
+    w.wait(500_000);
+    w.sleep(3_600_000_000);
+    w.settle();
+    // A manager that takes over now knows as well.
+    w.crash_now();
+    w.settle();
+    w.wait(499_999);
+    did_not_happen(&w, "start of a: timeout");
+    assert!(!w.is_up("c"));
+    w.start("d");
+    happened(&w, "start of d: failed");
+    w.wait(1);
+    happened(&w, "start of a: timeout");
+    assert!(w.is_up("c"));
+}
+
+#[test]
 fn job_timeout_action() {
     let mut w = world(&[("a", "")]);
     set(&mut w, "a", |spec| {

@@ -66,8 +66,10 @@ pub enum Event {
     Settle,
     /// Time passes, and what is due happens.
     Wait(Micros),
-    /// Time is later at once, as after a suspend.
+    /// Time is later at once, as where the machine stood still and its clock did not.
     Jump(Micros),
+    /// The machine is suspended.
+    Sleep(Micros),
     /// The wall clock is set back by so much.
     Wall(Micros),
     /// The helper of a type dies; so many of the messages it has sent are still read.
@@ -208,6 +210,7 @@ impl fmt::Display for Event {
             Self::Settle => write!(f, "settle"),
             Self::Wait(micros) => write!(f, "wait {}", time(*micros)),
             Self::Jump(micros) => write!(f, "jump {}", time(*micros)),
+            Self::Sleep(micros) => write!(f, "sleep {}", time(*micros)),
             Self::Wall(micros) => write!(f, "wall {}", time(*micros)),
             Self::HelperDies(unit_type, keep) => write!(f, "helper-dies {unit_type} {keep}"),
             Self::Missing(unit_type) => write!(f, "missing {unit_type}"),
@@ -258,6 +261,7 @@ impl FromStr for Line {
                 "settle" => Event::Settle,
                 "wait" => Event::Wait(span(1)?),
                 "jump" => Event::Jump(span(1)?),
+                "sleep" => Event::Sleep(span(1)?),
                 "wall" => Event::Wall(span(1)?),
                 "helper-dies" => Event::HelperDies(text(1)?, number(2)? as usize),
                 "missing" => Event::Missing(text(1)?),

@@ -293,7 +293,13 @@ impl Maker {
             86..=87 => Event::Cancel(self.rng.below(50)),
             88..=89 => Event::Reset(self.any_name()),
             90..=93 => return self.edit(),
-            94 => Event::Jump(self.span() * 20),
+            94 => {
+                let span = self.span() * 20;
+                match self.rng.chance(50) {
+                    true => Event::Sleep(span),
+                    false => Event::Jump(span),
+                }
+            }
             95 => Event::Wall(self.span() * 1000),
             96 => Event::Repeat(unit),
             97 => {

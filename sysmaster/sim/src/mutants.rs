@@ -7,7 +7,7 @@ use engine::mutants::switch;
 const WITHIN: u64 = 400;
 
 /// What each fault is. The numbers are those of `mutant!` in the engine.
-const MUTANTS: [(u32, &str); 35] = [
+const MUTANTS: [(u32, &str); 36] = [
     (1, "BindsTo= pulls nothing in"),
     (2, "Conflicts= stops nothing"),
     (3, "of two units that stop, the former goes first"),
@@ -49,6 +49,7 @@ const MUTANTS: [(u32, &str); 35] = [
         38,
         "an atomic start whose job is gone after a recovery goes on for ever",
     ),
+    (39, "what a machine is suspended counts"),
 ];
 
 /// Tries each. Whether all were found.

@@ -305,6 +305,7 @@ fn happen(world: &mut World, event: &Event) {
         Event::Settle => world.settle(),
         Event::Wait(micros) => world.wait(*micros),
         Event::Jump(micros) => world.jump(*micros),
+        Event::Sleep(micros) => world.sleep(*micros),
         Event::Wall(micros) => world.wall(*micros),
         Event::HelperDies(unit_type, keep) => world.helper_dies(unit_type, *keep),
         Event::Missing(unit_type) => world.helper_missing(unit_type),

@@ -28,6 +28,18 @@ pub fn suspended() -> u64 {
     boot.saturating_sub(micros(read(MONOTONIC)))
 }
 
+/// From how long on it counts that the machine was suspended: less than this, nobody's time was short for it.
+const NAP: u64 = 100_000;
+
+/// How long it was suspended since `known` of it was [`suspended`]; then the rest is known, too.
+pub fn slept(known: &mut u64) -> Option<u64> {
+    let span = suspended().saturating_sub(*known);
+    (span >= NAP).then(|| {
+        *known += span;
+        span
+    })
+}
+
 /// Microseconds since 1970, as the machine believes. For people and calendars, not for logic.
 pub fn wall() -> i64 {
     let (seconds, nanos) = read(REALTIME);

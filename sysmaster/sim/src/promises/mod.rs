@@ -7,7 +7,7 @@
 //! * at each effect ([`effects`]): commands against the declared order, conflicts, `BindsTo=`,
 //!   `Requisite=`, `Requires=`, the start limit; a record before each effect; no command twice;
 //! * after each step ([`steps`]): what must have been pulled in was, what failed was followed, restarts
-//!   and deadlines stand as they should, every job waits for something, nothing was changed by a
+//!   and deadlines stand as they should and as much later as the machine was suspended, every job waits for something, nothing was changed by a
 //!   transaction that was refused, the store holds the jobs and no others;
 //! * of atomic starts ([`atomic`]): they stop nothing, and one that fails stops again what it started, and that alone;
 //! * of what a unit's end means for the machine ([`actions`]): told when it is so, as its file says, and before it is
@@ -150,6 +150,22 @@ struct SeenJob {
     unverified: BTreeSet<UnitName>,
 }
 
+/// Restarts and the ends of jobs' time, by what they are of.
+type Appointments = BTreeMap<String, Micros>;
+
+/// Those there are.
+fn appointments(sight: &Sight<'_>) -> Appointments {
+    let restarts = sight.engine.units().filter_map(|unit| {
+        let at = unit.restart_at?;
+        Some((unit.name.to_string(), at))
+    });
+    let ends = sight.engine.jobs().filter_map(|job| {
+        let at = job.deadline?;
+        Some((format!("job {}", job.id.0), at))
+    });
+    restarts.chain(ends).collect()
+}
+
 /// What one step brought about.
 #[derive(Debug, Default)]
 struct Step {
@@ -167,6 +183,8 @@ struct Step {
     accepted: bool,
     /// Records, commands, changes, ends of jobs.
     changes: usize,
+    /// For how long the machine was suspended, and what was to come then.
+    slept: Option<(Micros, Appointments)>,
     /// The input cancels a job.
     cancels: bool,
     /// The request came in mode fail, which rather leaves a conflict than stop what runs.
@@ -213,6 +231,8 @@ pub struct Watch {
     last_seq: u64,
     /// The latest time seen.
     latest: Micros,
+    /// When the machine was suspended until, and for how long.
+    sleeps: Vec<(Micros, Micros)>,
     /// The sequence each invocation was started under.
     starts: BTreeMap<u128, u64>,
     shutting_down: bool,
@@ -319,8 +339,28 @@ impl Watch {
             }
             Input::Report { unit, observed } => self.note_wish(sight, *unit, observed),
             Input::HelperMissing { unit_type } => self.note_missing(unit_type),
+            Input::Slept { span } => self.sleeps(sight, *span),
             _ => {}
         }
+    }
+
+    /// The machine was suspended: whatever counts time stands still.
+    fn sleeps(&mut self, sight: &Sight<'_>, span: Micros) {
+        self.sleeps.push((sight.now, span));
+        self.step.slept = Some((span, appointments(sight)));
+        for seen in self.units.values_mut() {
+            seen.limit.0 += span;
+            seen.left_alone = seen.left_alone.map(|since| since + span);
+        }
+        for job in self.jobs.values_mut() {
+            job.running = job.running.map(|since| since + span);
+        }
+    }
+
+    /// How long of the time since then the machine was suspended.
+    fn slept_since(&self, since: Micros) -> Micros {
+        let later = self.sleeps.iter().filter(|(woken, _)| *woken > since);
+        later.map(|(_, span)| span).sum()
     }
 
     fn note_missing(&mut self, unit_type: &str) {
@@ -338,7 +378,7 @@ impl Watch {
         self.asked = None;
         // That the machine goes down is a promise from when it is recorded.
         self.shutting_down = engine.is_shutting_down();
-        self.step = Step::default();
+        let slept = std::mem::take(&mut self.step).slept.is_some();
         self.graph = Graph::default();
         self.stale = true;
         for seen in self.units.values_mut() {
@@ -351,6 +391,11 @@ impl Watch {
         for record in store.values() {
             if let Record::Unit(record) = record {
                 self.counted_and_not_sent(record);
+                let limit = &mut self.seen(&record.name).limit;
+                if slept && record.limit.1 == limit.1 {
+                    // Not moved any more.
+                    *limit = record.limit;
+                }
             }
         }
         let old = std::mem::take(&mut self.jobs);

@@ -1,7 +1,7 @@
 //! What is looked at after each step of the engine.
 
 use super::graph::Graph;
-use super::{Sight, Watch, is_alone};
+use super::{Sight, Watch, appointments, is_alone};
 use engine::api::{Observed, UnitId};
 use engine::{JobView, Phase};
 use std::collections::BTreeSet;
@@ -38,6 +38,7 @@ impl Watch {
         self.check_actions(sight, &mut found);
         self.check_failures(sight, &mut found);
         self.check_wish(sight, &mut found);
+        self.check_sleep(sight, &mut found);
         self.check_jobs(sight, &mut found);
         self.check_store(sight, &mut found);
         self.broken.append(&mut found);
@@ -296,6 +297,24 @@ impl Watch {
         }
     }
 
+    /// What a suspended machine had before it, it has before it for as long.
+    fn check_sleep(&self, sight: &Sight<'_>, found: &mut Vec<String>) {
+        let Some((span, before)) = &self.step.slept else {
+            return;
+        };
+        let after = appointments(sight);
+        for (what, at) in before {
+            let wanted = at.saturating_add(*span);
+            if after.get(what) != Some(&wanted) {
+                let text = format!(
+                    "sleep: {what} is due at {:?}, not {wanted}",
+                    after.get(what)
+                );
+                found.push(text);
+            }
+        }
+    }
+
     fn check_jobs(&self, sight: &Sight<'_>, found: &mut Vec<String>) {
         let restarts = sight.engine.units().filter_map(|unit| unit.restart_at);
         let jobs = sight.engine.jobs().filter_map(|job| job.deadline);
@@ -340,7 +359,10 @@ impl Watch {
         let Some(seen) = self.jobs.get(&job.id.0) else {
             return found.push(format!("record: {what} was never recorded"));
         };
-        let total = seen.timeout.map(|time| job.since.saturating_add(time));
+        let slept = self.slept_since(job.since);
+        let total = seen
+            .timeout
+            .map(|time| job.since.saturating_add(time).saturating_add(slept));
         let running = seen
             .running
             .zip(seen.running_timeout)

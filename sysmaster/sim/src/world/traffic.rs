@@ -165,6 +165,13 @@ impl World {
         self.feed(Input::Tick);
     }
 
+    /// It is later at once, and nobody was awake.
+    pub fn sleep(&mut self, micros: Micros) {
+        self.now = self.now.saturating_add(micros);
+        self.feed(Input::Slept { span: micros });
+        self.feed(Input::Tick);
+    }
+
     /// The wall clock is set back. The engine never hears of it; should its shell ever mistake it
     /// for the time, nothing follows from that either.
     pub fn wall(&mut self, micros: Micros) {

@@ -21,9 +21,6 @@ use std::os::fd::OwnedFd;
 /// sends one for each unit, so this is a limit on units.
 const MAX_HELD: usize = 100_000;
 
-/// From how long on it counts that the machine was suspended: less than this, nobody's time was short for it.
-const SLEEP: Micros = 100_000;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Apart,
@@ -73,7 +70,7 @@ pub(crate) struct Helper {
     held: VecDeque<Held>,
     /// What killed two processes of this type and is not done any more.
     quarantine: Vec<Flight>,
-    /// How long the machine had been suspended when that was last looked at.
+    /// How much of what the machine was suspended is known to the type.
     suspended: Micros,
     pub(crate) outbox: Outbox,
 }
@@ -181,9 +178,7 @@ impl Helper {
 
     /// Calls the type if its deadline has come.
     pub(crate) fn tick(&mut self, poller: &Poller) {
-        let slept = platform::clock::suspended().saturating_sub(self.suspended);
-        if slept >= SLEEP {
-            self.suspended += slept;
+        if let Some(slept) = platform::clock::slept(&mut self.suspended) {
             self.with(poller, |unit_type, context| unit_type.slept(slept, context));
         }
         let now = platform::clock::now();
