@@ -188,7 +188,12 @@ impl Manager {
         };
         let info = self.info(unit);
         (info.conditions, info.asserts) = (conditions, asserts);
-        info.condition = failed.or(refused).unwrap_or_default();
+        let text = failed.or(refused).unwrap_or_default();
+        if info.condition != text {
+            let stored = self.persist.condition(&name, &text);
+            self.stored(stored);
+            self.info(unit).condition = text;
+        }
         self.inputs.push_back(Input::Checked { unit, seq, verdict });
     }
 

@@ -47,6 +47,7 @@ mod kind {
     pub const CRASH: u16 = 19;
     pub const QUARANTINE: u16 = 20;
     pub const UPGRADE: u16 = 21;
+    pub const CONDITION: u16 = 22;
 }
 
 /// A helper's process.
@@ -56,6 +57,15 @@ pub struct HelperRecord {
     pub unit_type: String,
     /// Its process.
     pub proc: ProcId,
+}
+
+/// What kept a unit from starting, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConditionRecord {
+    /// Whose it is.
+    pub unit: String,
+    /// `PathExists=/there`, as it is in the unit's file.
+    pub text: String,
 }
 
 /// Everything an earlier manager left.
@@ -69,6 +79,8 @@ pub struct Recovered {
     pub offers: Vec<Sockets>,
     /// The boot's; `None`: no manager got as far as beginning it.
     pub boot: Option<BootRecord>,
+    /// Conditions that kept units from starting.
+    pub conditions: Vec<ConditionRecord>,
     /// Records that could not be read, and damaged places in the store.
     pub unreadable: usize,
     /// Our crashes, and what is in quarantine.
@@ -148,6 +160,7 @@ impl Persist {
                 }
                 kind::HELPER => entry.read().map(|record| found.helpers.push(record)),
                 kind::OFFER => entry.read().map(|record| found.offers.push(record)),
+                kind::CONDITION => entry.read().map(|record| found.conditions.push(record)),
                 kind::CRASH => entry.read().map(|record| found.crashes.list.push(record)),
                 kind::QUARANTINE => entry.read().map(|list| found.crashes.quarantine = list),
                 kind::BOOT => entry.read().map(|record| found.boot = Some(record)),
@@ -188,9 +201,25 @@ impl Persist {
         self.put(kind, key, &encode(record)?)
     }
 
-    /// Removes a unit's record.
+    /// Removes a unit's record, and what explains it.
     pub fn forget_unit(&mut self, name: &str) {
         self.store.delete(kind::UNIT, hash(name));
+        self.store.delete(kind::CONDITION, hash(name));
+    }
+
+    /// Stores the condition that keeps a unit from starting. None does if `text` is empty.
+    pub fn condition(&mut self, unit: &str, text: &str) -> io::Result<()> {
+        let key = hash(unit);
+        if text.is_empty() {
+            self.store.delete(kind::CONDITION, key);
+            return Ok(());
+        }
+        let (unit, text) = (unit.into(), text.into());
+        self.put(
+            kind::CONDITION,
+            key,
+            &encode(&ConditionRecord { unit, text })?,
+        )
     }
 
     /// Removes a job's record.

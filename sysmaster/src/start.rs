@@ -10,7 +10,7 @@ use crate::inside::{Builtin, Inside};
 use crate::lifecycle::{STOPPED, look_at};
 use crate::log::Log;
 use crate::manager::{Infos, Manager, token};
-use crate::persist::{self, HelperRecord, Persist, Recovered};
+use crate::persist::{self, ConditionRecord, HelperRecord, Persist, Recovered};
 use crate::server::{Listeners, Server};
 use engine::Engine;
 use init_wire::{Kind, Label, flags};
@@ -24,7 +24,9 @@ use std::path::{Path, PathBuf};
 use unit_files::config::{CommandLine, Config};
 use unit_files::loader::{Loader, Settings};
 use units::collections::Map;
+use units::name::UnitName;
 use units::spec::StartLimit;
+use units::state::JobResult;
 use units::wire::MAX_FRAME;
 
 /// Where things are on this machine; elsewhere in tests.
@@ -261,9 +263,24 @@ impl Manager {
             }
             self.load_for(&name);
         }
+        self.recover_conditions(found.conditions);
         self.compare_timers();
         self.inputs.push_back(engine::api::Input::Tick);
         self.pump();
+    }
+
+    /// What kept units from starting, where that is what became of their last jobs: an earlier version that took over
+    /// in between has not removed what was over.
+    fn recover_conditions(&mut self, conditions: Vec<ConditionRecord>) {
+        let kept = |result| matches!(result, JobResult::Skipped | JobResult::Assert);
+        for ConditionRecord { unit, text } in conditions {
+            let known = UnitName::new(&unit).ok();
+            let known = known.and_then(|name| self.engine.find(&name).map(|unit| unit.id));
+            let id = known.filter(|id| self.engine.past(*id).is_some_and(|past| kept(past.result)));
+            if let Some(id) = id {
+                self.info(id).condition = text;
+            }
+        }
     }
 
     /// A helper that was running: it is expected to connect. One that is stopped cannot, one that

@@ -47,10 +47,11 @@ const FAMILIES: [Family; 8] = [
         newest: 2,
         written: || of_manager(&samples::state(2)),
     },
+    // Layout 2 has conditions as well.
     Family {
         name: "state-more",
-        newest: 1,
-        written: || of_manager(&samples::state_more()),
+        newest: 2,
+        written: || of_manager(&samples::state_more(2)),
     },
     Family {
         name: "slots",
@@ -151,6 +152,7 @@ fn same(found: &Recovered, expected: &Recovered) {
     assert_eq!(found.helpers, expected.helpers);
     assert_eq!(found.boot, expected.boot);
     assert_eq!(found.offers, expected.offers);
+    assert_eq!(found.conditions, expected.conditions);
     assert_eq!(found.upgrade, expected.upgrade);
     assert_eq!(found.crashes.list, expected.crashes.list);
     assert_eq!(found.crashes.quarantine, expected.crashes.quarantine);
@@ -164,9 +166,14 @@ fn the_managers_store_of_every_layout_is_read() {
             &samples::expected_state(layout),
         );
     }
-    same(&recovered("state-more", 1), &samples::expected_state_more());
-    let persist = Persist::open(memory_of("state-more", 1)).unwrap();
-    assert_eq!(persist.in_flight(), Some((3, "a.service".into())));
+    for layout in 1..=2 {
+        same(
+            &recovered("state-more", layout),
+            &samples::expected_state_more(layout),
+        );
+        let persist = Persist::open(memory_of("state-more", layout)).unwrap();
+        assert_eq!(persist.in_flight(), Some((3, "a.service".into())));
+    }
 }
 
 #[test]

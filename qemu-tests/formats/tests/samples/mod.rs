@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::path::Path;
 use sysmaster::boot::BootRecord;
 use sysmaster::crashes::CrashRecord;
-use sysmaster::persist::{HelperRecord, Persist, Recovered};
+use sysmaster::persist::{ConditionRecord, HelperRecord, Persist, Recovered};
 use sysmaster::upgrade::{Stage, UpgradeRecord};
 use unit_service::policy::Step;
 use unit_service::run::{At, Awaited, Order, Role, Run, Said, State, Why};
@@ -110,8 +110,8 @@ pub fn expected_state(layout: u32) -> Recovered {
     expected
 }
 
-/// What was not in the first of them: more of a unit, an atomic start, crashes, an upgrade.
-pub fn expected_state_more() -> Recovered {
+/// What was not in the first of them: more of a unit, an atomic start, crashes, an upgrade; from layout 2 on, a condition.
+pub fn expected_state_more(layout: u32) -> Recovered {
     let past = PastRecord {
         verb: JobVerb::Start,
         result: JobResult::Failed,
@@ -180,6 +180,12 @@ pub fn expected_state_more() -> Recovered {
         ..Recovered::default()
     };
     expected.crashes.list = vec![crash(1), crash(2)];
+    if layout > 1 {
+        expected.conditions = vec![ConditionRecord {
+            unit: "f.service".into(),
+            text: "PathExists=!/there".into(),
+        }];
+    }
     expected
 }
 
@@ -196,6 +202,9 @@ fn stored(what: Recovered) -> Persist {
     what.offers
         .iter()
         .for_each(|offer| persist.offer(offer).unwrap());
+    what.conditions
+        .iter()
+        .for_each(|one| persist.condition(&one.unit, &one.text).unwrap());
     for (place, crash) in what.crashes.list.iter().enumerate() {
         persist.crash(crash, place as u64).unwrap();
     }
@@ -212,8 +221,8 @@ pub fn state(layout: u32) -> Persist {
     stored(expected_state(layout))
 }
 
-pub fn state_more() -> Persist {
-    let persist = stored(expected_state_more());
+pub fn state_more(layout: u32) -> Persist {
+    let persist = stored(expected_state_more(layout));
     persist.begin(3, "a.service");
     persist
 }
