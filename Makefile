@@ -103,7 +103,6 @@ bench: dist/x86_64/.built target/image/x86_64.cpio ## boot, restart, recovery an
 	  --examples "$$(ports/toolchain/cross x86_64 --where)/examples"
 
 order: dist/x86_64/.built target/image/x86_64.cpio ## what a boot executes first lies first: writes ports/toolchain/order.txt
-	@CARGO_PROFILE_RELEASE_STRIP=none QUIET=1 ports/toolchain/program x86_64 multicall -q
 	@rm -rf target/order && cp -a dist/x86_64 target/order
 	@cp "$$(ports/toolchain/cross x86_64 --where)/multicall" target/order/usr/lib/sysmaster/sysmaster
 	@qemu-tests/order.py --dist target/order --kernel target/image/x86_64.kernel

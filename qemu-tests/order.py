@@ -24,10 +24,14 @@ NAMELESS = re.compile(r"OUTLINED_FUNCTION|\.L|\$")
 
 def functions(program):
     """Addresses and names, sorted; where the first begins and the last ends."""
-    text = subprocess.run(["nm", "-S", program], check=True, stdout=subprocess.PIPE, text=True).stdout
+    text = subprocess.run(["nm", program], check=True, stdout=subprocess.PIPE, text=True).stdout
     words = [line.split() for line in text.splitlines()]
-    found = sorted((int(w[0], 16), int(w[1], 16), w[3]) for w in words if len(w) == 4 and w[2] in "tTwW")
-    return [(at, name) for at, _, name in found], found[0][0], found[-1][0] + found[-1][1]
+    # One name for each address: a strong one, which is the one that its section goes by.
+    strong_first = sorted((int(w[0], 16), w[1] in "wW", w[2]) for w in words if len(w) == 3 and w[1] in "tTwW")
+    found = {}
+    for at, _, name in strong_first:
+        found.setdefault(at, name)
+    return list(found.items()), strong_first[0][0], strong_first[-1][0] + 4096
 
 
 def executed(args, start, end):

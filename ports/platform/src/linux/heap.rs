@@ -91,6 +91,7 @@ pub fn trim() {
 unsafe impl Sync for Heap {}
 
 /// Class of a layout; `None` for what is mapped by itself.
+#[inline(always)]
 fn class_of(size: usize, align: usize) -> Option<usize> {
     if align > GRAIN || size > LARGEST {
         return None;

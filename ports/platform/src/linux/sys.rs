@@ -88,12 +88,14 @@ pub fn decimal(number: u32, buffer: &mut [u8; 10]) -> &[u8] {
     buffer.get(10 - used..).unwrap_or(&[])
 }
 
-/// Opens a path; close-on-exec is added.
+/// Opens a path; close-on-exec is added. (By `openat`: musl's `open` asks for close-on-exec a second time, for kernels
+/// from before 2.6.23.)
 pub fn open(path: &CStr, flags: libc::c_int, mode: libc::mode_t) -> io::Result<OwnedFd> {
     retry(|| {
         // SAFETY: `path` is a C string; the call makes a descriptor and touches nothing of ours.
         owned(unsafe {
-            libc::open(
+            libc::openat(
+                libc::AT_FDCWD,
                 path.as_ptr(),
                 flags | libc::O_CLOEXEC,
                 libc::c_uint::from(mode),

@@ -57,7 +57,15 @@ impl Flavor for Sink {
     type Output = Vec<u8>;
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.try_extend(&[byte])
+        // What has a fixed length is pushed byte by byte, an invocation for one: most calls are this one.
+        match self.few.get_mut(self.used) {
+            Some(place) if self.many.is_empty() => {
+                *place = byte;
+                self.used += 1;
+                Ok(())
+            }
+            _ => self.try_extend(&[byte]),
+        }
     }
 
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
