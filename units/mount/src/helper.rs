@@ -398,9 +398,7 @@ impl UnitType for Mounts {
     }
 
     fn exited(&mut self, proc: ProcId, status: i32, ctx: &mut Context<'_>) {
-        let same = |known: ProcId| {
-            known.pid == proc.pid && (known.start == 0 || known.start == proc.start)
-        };
+        let same = |known: ProcId| known.may_be(proc);
         let found = self.find(|unit| unit.record.process.is_some_and(same));
         let Some(name) = found.map(|unit| unit.record.unit.clone()) else {
             return;

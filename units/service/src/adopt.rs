@@ -14,11 +14,11 @@
 //! Time-outs are points in time and stay as they were; a watchdog begins anew.
 
 use crate::effects::guess;
-use crate::helper::Services;
 use crate::machine::Event;
 use crate::policy::{Kind, Step};
 use crate::run::{At, Awaited, Role, Run, State};
 use crate::service::of_platform;
+use crate::services::Services;
 use crate::spawn::{self, step_number};
 use platform::{clock, process};
 use units::fault;

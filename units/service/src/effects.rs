@@ -5,11 +5,11 @@
 //! deadline) begins another turn.
 
 use crate::context::{Preserve, Sort};
-use crate::helper::{Services, Token};
 use crate::machine::{Effect, Event, Machine, Signal};
 use crate::policy::{KillMode, Step};
 use crate::run::{At, Awaited, Role, Run, State};
 use crate::service::{Last, Service, Socket, convert, of_platform};
+use crate::services::{Services, Token};
 use crate::spawn;
 use platform::cgroup;
 use platform::poll::Interest;
