@@ -168,7 +168,8 @@ fn check_count(command: &Command, count: usize) -> Result<(), Fault> {
     }
 }
 
-fn find(typed: &str) -> Result<&'static Command, Fault> {
+/// The command of this name.
+pub fn find(typed: &str) -> Result<&'static Command, Fault> {
     if let Some(command) = COMMANDS.iter().find(|command| command.name == typed) {
         return Ok(command);
     }

@@ -135,6 +135,16 @@ impl Run<'_, '_> {
         let _ = self.screen.out.write_all(text.as_bytes());
     }
 
+    /// Look of what goes to standard error, which may be a file where the answers go to a terminal.
+    fn error_style(&self) -> Style {
+        let style = self.screen.style;
+        let shows = self.screen.live || self.options.colour == Colour::Always;
+        Style {
+            colour: style.colour && shows,
+            ..style
+        }
+    }
+
     /// A remark that is not the answer.
     fn say(&mut self, text: &str) {
         if !self.options.quiet {
@@ -271,12 +281,20 @@ fn dispatch(parsed: &Parsed, screen: &mut Screen<'_>) -> Result<i32, Fault> {
         | Verb::GetDefault
         | Verb::SetDefault
         | Verb::Verify => files::command(&mut run, parsed.verb, words),
-        Verb::Help => {
-            run.print(&help::overview());
-            Ok(exit::OK)
-        }
+        Verb::Help => help(&mut run, words),
         Verb::Version => query::version(&mut run),
     }
+}
+
+/// The overview, or what is to be known of these commands.
+fn help(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Fault> {
+    if words.is_empty() {
+        run.print(&help::overview());
+    }
+    for word in words {
+        run.print(&help::of(args::find(word)?));
+    }
+    Ok(exit::OK)
 }
 
 /// The unit a word stands for: `nginx` is `nginx.service`, `/srv` is `srv.mount`.
