@@ -3,13 +3,13 @@
 use crate::config;
 use crate::effects::stop_waiting;
 use crate::machine::Event;
-use crate::service::of_platform;
 use crate::services::Services;
 use crate::spawn;
 use platform::{cgroup, process};
+use units::file::first_error;
 use units::runtime::Context;
 use units::state::{Invocation, Outcome, Whom};
-use units::wire::helper::{About, Command, FromHelper, HelperConfig, Severity, UnitSource, Verb};
+use units::wire::helper::{About, Command, FromHelper, HelperConfig, UnitSource, Verb};
 
 /// Why a start is refused.
 const FULL: &str = "the journal of the service helper is full, and what is started must be in it";
@@ -33,27 +33,18 @@ impl Services {
 
     pub(crate) fn load(&mut self, ctx: &mut Context<'_>, source: &UnitSource) {
         let reading = config::read(source, &self.settings);
-        let bad = reading
-            .findings
-            .iter()
-            .find(|found| found.severity == Severity::Error);
+        let bad = first_error(&reading.findings, &source.files);
         let at = self.entry(&source.unit);
         let Some(service) = self.get_mut(at) else {
             return;
         };
         service.loaded = true;
-        service.broken = bad.map(|found| {
-            let file = source
-                .files
-                .get(usize::from(found.file))
-                .map_or("", String::as_str);
-            format!("{file}:{}: {}", found.line, found.text).into_boxed_str()
-        });
         let can_reload = reading.config.policy.can_reload();
         // With errors, what runs goes on by its old configuration.
         if bad.is_none() || service.config.is_none() && service.run.state.is_down() {
             service.config = Some(Box::new(reading.config));
         }
+        service.broken = bad.map(String::into_boxed_str);
         ctx.send(FromHelper::Loaded {
             unit: source.unit.clone(),
             findings: reading.findings,
@@ -195,7 +186,7 @@ impl Services {
         };
         let mut reached = false;
         for proc in named.iter().flatten() {
-            reached |= process::kill(of_platform(*proc), i32::from(number)).is_ok();
+            reached |= process::kill((*proc).into(), i32::from(number)).is_ok();
         }
         if whom == Whom::All {
             reached |= service.signal_rest(root.as_deref(), &[i32::from(number)]);
