@@ -63,24 +63,21 @@ pub fn of(command: &Command) -> String {
         .iter()
         .find(|other| other.verb == command.verb && !other.about.is_empty());
     let command = named.unwrap_or(command);
-    let words = [command.name, command.words].join(" ");
     let mut out = [
         "sctl [OPTION…] ",
-        words.trim_end(),
+        command.name,
+        " ",
+        command.words,
         "\n\n  ",
         command.about,
-        "\n",
+        "\n\n",
     ]
     .concat();
-    let mut own = OPTIONS.lines().filter(|line| is_for(line, command.name));
-    if let Some(first) = own.next() {
+    for line in OPTIONS.lines().filter(|line| is_for(line, command.name)) {
+        out.push_str(line);
         out.push('\n');
-        for line in std::iter::once(first).chain(own) {
-            out.push_str(line);
-            out.push('\n');
-        }
     }
-    out.push_str("\nMore: sctl(1); every command and option: sctl help\n");
+    out.push_str("\nMore: sctl(1); all options: sctl help\n");
     out
 }
 

@@ -43,7 +43,7 @@ use client::Client;
 use commands::Verb;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
-use units::name::UnitName;
+use units::name::{NameError, UnitName};
 use units::wire::control::{ErrorKind, ManagerInfo, Reply, Request};
 
 /// Exit statuses (LSB, as systemctl uses them).
@@ -103,6 +103,12 @@ impl Fault {
             text: text.into(),
             kind: Some(ErrorKind::ShuttingDown),
         }
+    }
+}
+
+impl From<NameError> for Fault {
+    fn from(error: NameError) -> Self {
+        Self::usage(error.to_string())
     }
 }
 
@@ -299,10 +305,7 @@ fn help(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Fault> {
 
 /// The unit a word stands for: `nginx` is `nginx.service`, `/srv` is `srv.mount`.
 fn unit_name(word: &str) -> Result<String, Fault> {
-    match UnitName::mangle(word) {
-        Ok(name) => Ok(name.as_str().to_owned()),
-        Err(error) => Err(Fault::usage(error.to_string())),
-    }
+    Ok(UnitName::mangle(word)?.as_str().to_owned())
 }
 
 fn is_pattern(word: &str) -> bool {

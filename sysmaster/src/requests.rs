@@ -41,7 +41,7 @@ fn words(request: &Request) -> String {
         Request::Reload => ("daemon-reload", None),
         Request::Reexec => ("daemon-reexec", None),
         Request::Upgrade { .. } => ("upgrade", None),
-        Request::UpgradeState => ("state of the upgrade", None),
+        Request::UpgradeState => ("upgrade state", None),
         Request::Shutdown { .. } => ("shutdown", None),
     };
     match unit {
