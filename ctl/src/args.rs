@@ -7,6 +7,7 @@
 use crate::Fault;
 use crate::commands::{COMMANDS, Command, Verb};
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
 use unit_files::install::PresetMode;
 use units::state::{JobMode, Whom};
 
@@ -150,25 +151,27 @@ pub fn parse(args: Vec<OsString>) -> Result<Parsed, Fault> {
 
 fn check_count(command: &Command, count: usize) -> Result<(), Fault> {
     let name = command.name;
-    if count < command.min {
-        Err(Fault::usage(format!(
-            "{name}: which one? expected: sctl {name} {}",
-            command.words
-        )))
-    } else if count > command.max && command.max == 0 {
-        Err(Fault::usage(format!(
-            "{name} stands alone; {count} words follow it"
-        )))
-    } else if count > command.max {
-        Err(Fault::usage(format!(
-            "{name} takes one name at a time; there are {count}"
-        )))
+    let text = if count < command.min {
+        [
+            name,
+            ": which one? expected: sctl ",
+            name,
+            " ",
+            command.words,
+        ]
+        .concat()
+    } else if count <= command.max {
+        return Ok(());
+    } else if command.max == 0 {
+        [name, " stands alone: nothing may follow it"].concat()
     } else {
-        Ok(())
-    }
+        [name, " takes one name at a time"].concat()
+    };
+    Err(Fault::usage(text))
 }
 
-fn find(typed: &str) -> Result<&'static Command, Fault> {
+/// The command of this name.
+pub fn find(typed: &str) -> Result<&'static Command, Fault> {
     if let Some(command) = COMMANDS.iter().find(|command| command.name == typed) {
         return Ok(command);
     }
@@ -269,47 +272,27 @@ fn option_with_value(
             o.only = match value(parser)?.as_str() {
                 "helper" => value(parser)?,
                 known @ ("sysmaster" | "init") => known.to_owned(),
-                other => {
-                    return Err(Fault::usage(format!(
-                        "--only={other}: expected sysmaster, init or helper TYPE"
-                    )));
-                }
+                other => return Err(expected(name, other, "sysmaster, init or helper TYPE")),
             }
         }
-        "trial" => {
-            let given = value(parser)?;
-            let seconds = given
-                .parse()
-                .ok()
-                .filter(|seconds| (1..=3600).contains(seconds));
-            o.trial = Some(seconds.ok_or_else(|| {
-                Fault::usage(format!("--trial={given}: expected 1 to 3600 seconds"))
-            })?);
-        }
+        "trial" => o.trial = Some(number(name, parser, 1..=3600, "1 to 3600 seconds")? as u16),
         "lines" => {
-            let given = value(parser)?;
-            o.lines = Some(given.parse().map_err(|_| {
-                Fault::usage(format!("--lines={given}: expected a number of lines"))
-            })?);
+            o.lines = Some(number(name, parser, 0..=u32::MAX, "a number of lines")? as usize)
         }
         "timeout" => {
-            let given = value(parser)?;
-            o.timeout = Some(given.parse().map_err(|_| {
-                Fault::usage(format!(
-                    "--timeout={given}: expected a whole number of seconds"
-                ))
-            })?);
+            o.timeout = Some(number(
+                name,
+                parser,
+                0..=u32::MAX,
+                "a whole number of seconds",
+            )?);
         }
         "color" | "colour" => {
             o.colour = match value(parser)?.as_str() {
                 "always" => Colour::Always,
                 "never" => Colour::Never,
                 "auto" => Colour::Auto,
-                other => {
-                    return Err(Fault::usage(format!(
-                        "--colour={other}: expected always, never or auto"
-                    )));
-                }
+                other => return Err(expected(name, other, "always, never or auto")),
             }
         }
         "output" => match value(parser)?.as_str() {
@@ -323,6 +306,22 @@ fn option_with_value(
         }
     }
     Ok(())
+}
+
+/// A value that is none of those there are.
+fn expected(option: &str, given: &str, what: &str) -> Fault {
+    Fault::usage(["--", option, "=", given, ": expected ", what].concat())
+}
+
+fn number(
+    option: &str,
+    parser: &mut lexopt::Parser,
+    range: RangeInclusive<u32>,
+    what: &str,
+) -> Result<u32, Fault> {
+    let given = value(parser)?;
+    let number = given.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| expected(option, &given, what))
 }
 
 fn split_into(list: &mut Vec<String>, given: &str) {
@@ -339,11 +338,7 @@ fn whom(given: &str) -> Result<Whom, Fault> {
         "all" => Whom::All,
         "main" => Whom::Main,
         "control" => Whom::Control,
-        _ => {
-            return Err(Fault::usage(format!(
-                "--kill-whom={given}: expected all, main or control"
-            )));
-        }
+        _ => return Err(expected("kill-whom", given, "all, main or control")),
     })
 }
 
@@ -353,9 +348,8 @@ fn preset_mode(given: &str) -> Result<PresetMode, Fault> {
         "enable-only" => PresetMode::EnableOnly,
         "disable-only" => PresetMode::DisableOnly,
         _ => {
-            return Err(Fault::usage(format!(
-                "--preset-mode={given}: expected full, enable-only or disable-only"
-            )));
+            let modes = "full, enable-only or disable-only";
+            return Err(expected("preset-mode", given, modes));
         }
     })
 }
@@ -363,8 +357,7 @@ fn preset_mode(given: &str) -> Result<PresetMode, Fault> {
 fn job_mode(given: &str) -> Result<JobMode, Fault> {
     JobMode::from_name(given).ok_or_else(|| {
         let names: Vec<&str> = JobMode::ALL.iter().map(|(name, _)| *name).collect();
-        let names = names.join(", ");
-        Fault::usage(format!("--job-mode={given}: expected one of {names}"))
+        expected("job-mode", given, &["one of ", &names.join(", ")].concat())
     })
 }
 

@@ -82,6 +82,6 @@ fn tell(run: &mut Run<'_, '_>, undone: &Undone) {
     } else {
         ["stopped again: ", &undone.stopped.join(", ")].concat()
     };
-    let head = run.screen.style.paint(Paint::Busy, "rolled back");
+    let head = run.error_style().paint(Paint::Busy, "rolled back");
     let _ = writeln!(run.screen.err, "  {head}: {text}");
 }

@@ -1,4 +1,5 @@
-//! The commands: one table, from which the command line, the overview and the completions are made.
+//! The commands: one table, for the command line and the overview. Manual, reference and completions are held to it
+//! by a test.
 
 use units::state::JobVerb;
 use units::wire::control::ShutdownKind;
@@ -20,7 +21,9 @@ pub enum Verb {
     ListUnitFiles,
     /// Queued jobs.
     ListJobs,
+    /// Our own processes that died by their own fault.
     Crashes,
+    /// Compare what is recorded with what there is.
     Reconcile,
     /// The tree of needs.
     ListDependencies,
@@ -80,7 +83,7 @@ pub enum Verb {
     Blame,
     /// What a unit had to wait for.
     CriticalChain,
-    /// This overview.
+    /// The overview, or what a command takes and does.
     Help,
     /// Versions.
     Version,
@@ -176,6 +179,6 @@ pub const COMMANDS: &[Command] = &[
     cmd("reboot", Verb::Shutdown(ShutdownKind::Reboot), (0, 0), "", "stop everything and start again"),
     cmd("halt", Verb::Shutdown(ShutdownKind::Halt), (0, 0), "", "stop everything and stand still"),
     cmd("kexec", Verb::Shutdown(ShutdownKind::Kexec), (0, 0), "", "stop everything and enter the loaded kernel"),
-    cmd("help", Verb::Help, (0, MANY), "", "this overview"),
+    cmd("help", Verb::Help, (0, MANY), "[COMMAND…]", "this overview, or what one command takes and does"),
     cmd("version", Verb::Version, (0, 0), "", "versions of sctl and of the manager"),
 ];

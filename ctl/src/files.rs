@@ -92,7 +92,7 @@ impl Place {
 fn names(words: &[String]) -> Result<Vec<UnitName>, Fault> {
     words
         .iter()
-        .map(|word| UnitName::mangle(word).map_err(|error| Fault::usage(error.to_string())))
+        .map(|word| Ok(UnitName::mangle(word)?))
         .collect()
 }
 
@@ -114,7 +114,7 @@ fn change(run: &mut Run<'_, '_>, verb: Verb, words: &[String]) -> Result<i32, Fa
                 .file_name()
                 .and_then(|name| name.to_str())
                 .unwrap_or("");
-            units.push(UnitName::new(name).map_err(|error| Fault::usage(error.to_string()))?);
+            units.push(UnitName::new(name)?);
         }
     }
     let done = failed(match verb {
@@ -254,7 +254,7 @@ fn cat(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Fault> {
         let loaded = loader.load(&name);
         let text = loader::cat(&place.root, &loaded.spec);
         if text.is_empty() {
-            run.say(&format!("sctl: {name} has no files"));
+            run.say(&["sctl: ", name.as_str(), " has no files"].concat());
             code = exit::FAILURE;
         }
         run.print(&text);
@@ -265,7 +265,7 @@ fn cat(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Fault> {
 /// `get-default`.
 fn get_default(run: &mut Run<'_, '_>) -> Result<i32, Fault> {
     let place = Place::of(run.options);
-    let name = UnitName::new(DEFAULT).map_err(|error| Fault::failed(error.to_string()))?;
+    let name = UnitName::new(DEFAULT)?;
     let loaded = place.loader(place.path.clone()).load(&name);
     if !loaded.spec.load.is_loaded() {
         return Err(Fault::failed(format!(
@@ -291,7 +291,7 @@ fn set_default(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Fault> {
     } else {
         format!("{word}.target")
     };
-    let name = UnitName::new(&word).map_err(|error| Fault::usage(error.to_string()))?;
+    let name = UnitName::new(&word)?;
     let loaded = place.loader(place.path.clone()).load(&name);
     if name.unit_type() != "target" || !loaded.spec.load.is_loaded() {
         let why = loaded.spec.load.reason();

@@ -1,6 +1,6 @@
-//! `sctl help`.
+//! `sctl help`, and `sctl help COMMAND`.
 
-use crate::commands::COMMANDS;
+use crate::commands::{COMMANDS, Command};
 use std::fmt::Write;
 
 const HEAD: &str = "\
@@ -54,4 +54,37 @@ pub fn overview() -> String {
     }
     out.push_str(OPTIONS);
     out
+}
+
+/// What one command takes and does, and the options that are for it alone.
+pub fn of(command: &Command) -> String {
+    // Another name of a command that is in the overview.
+    let named = COMMANDS
+        .iter()
+        .find(|other| other.verb == command.verb && !other.about.is_empty());
+    let command = named.unwrap_or(command);
+    let mut out = [
+        "sctl [OPTION…] ",
+        command.name,
+        " ",
+        command.words,
+        "\n\n  ",
+        command.about,
+        "\n\n",
+    ]
+    .concat();
+    for line in OPTIONS.lines().filter(|line| is_for(line, command.name)) {
+        out.push_str(line);
+        out.push('\n');
+    }
+    out.push_str("\nMore: sctl(1); all options: sctl help\n");
+    out
+}
+
+/// Whether a line of the options says that it is for this command: `enable, mask: …`.
+fn is_for(line: &str, command: &str) -> bool {
+    let head = line
+        .strip_prefix("  ")
+        .and_then(|line| line.split_once(": "));
+    head.is_some_and(|(head, _)| head.split([' ', ',']).any(|word| word == command))
 }

@@ -102,8 +102,7 @@ pub fn report(run: &mut Run<'_, '_>, unit: &str, verb: JobVerb, result: JobResul
         JobResult::Unsupported => "there is no helper for its type",
         JobResult::Failed | JobResult::Done | JobResult::Skipped => "it failed",
     };
-    let style = run.screen.style;
-    let head = style.paint(
+    let head = run.error_style().paint(
         Paint::Bad,
         &format!("{unit}: {} did not succeed", verb.as_str()),
     );

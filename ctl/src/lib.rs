@@ -43,7 +43,7 @@ use client::Client;
 use commands::Verb;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
-use units::name::UnitName;
+use units::name::{NameError, UnitName};
 use units::wire::control::{ErrorKind, ManagerInfo, Reply, Request};
 
 /// Exit statuses (LSB, as systemctl uses them).
@@ -106,6 +106,12 @@ impl Fault {
     }
 }
 
+impl From<NameError> for Fault {
+    fn from(error: NameError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
 /// Where the output goes and what it can show.
 pub struct Screen<'a> {
     /// Answers.
@@ -133,6 +139,16 @@ impl Run<'_, '_> {
     fn print(&mut self, text: &str) {
         // Whoever closed the pipe has seen enough; there is nobody to complain to.
         let _ = self.screen.out.write_all(text.as_bytes());
+    }
+
+    /// Look of what goes to standard error, which may be a file where the answers go to a terminal.
+    fn error_style(&self) -> Style {
+        let style = self.screen.style;
+        let shows = self.screen.live || self.options.colour == Colour::Always;
+        Style {
+            colour: style.colour && shows,
+            ..style
+        }
     }
 
     /// A remark that is not the answer.
@@ -271,20 +287,25 @@ fn dispatch(parsed: &Parsed, screen: &mut Screen<'_>) -> Result<i32, Fault> {
         | Verb::GetDefault
         | Verb::SetDefault
         | Verb::Verify => files::command(&mut run, parsed.verb, words),
-        Verb::Help => {
-            run.print(&help::overview());
-            Ok(exit::OK)
-        }
+        Verb::Help => help(&mut run, words),
         Verb::Version => query::version(&mut run),
     }
 }
 
+/// The overview, or what is to be known of these commands.
+fn help(run: &mut Run<'_, '_>, words: &[String]) -> Result<i32, Fault> {
+    if words.is_empty() {
+        run.print(&help::overview());
+    }
+    for word in words {
+        run.print(&help::of(args::find(word)?));
+    }
+    Ok(exit::OK)
+}
+
 /// The unit a word stands for: `nginx` is `nginx.service`, `/srv` is `srv.mount`.
 fn unit_name(word: &str) -> Result<String, Fault> {
-    match UnitName::mangle(word) {
-        Ok(name) => Ok(name.as_str().to_owned()),
-        Err(error) => Err(Fault::usage(error.to_string())),
-    }
+    Ok(UnitName::mangle(word)?.as_str().to_owned())
 }
 
 fn is_pattern(word: &str) -> bool {

@@ -98,3 +98,48 @@ fn what_the_completions_offer_is_understood() {
         );
     }
 }
+
+/// What stands between two texts, word by word, sorted.
+fn between<'a>(text: &'a str, begin: &str, end: &str) -> Vec<&'a str> {
+    let (_, rest) = text.split_once(begin).unwrap();
+    let (list, _) = rest.split_once(end).unwrap();
+    let mut words: Vec<&str> = words(list).filter(|word| !word.is_empty()).collect();
+    words.sort_unstable();
+    words
+}
+
+#[test]
+fn the_completions_offer_every_command_and_nothing_else() {
+    let (mut commands, _) = known();
+    commands.sort_unstable();
+    let [(_, bash), (_, zsh), (_, fish), ..] = DOCUMENTS;
+    assert_eq!(between(bash, "local commands='", "'"), commands);
+    assert_eq!(between(zsh, "commands=(", ")"), commands);
+    let mut offered = between(fish, "set -l about_units", "set -l");
+    offered.extend(between(fish, "set -l about_files", "set -l"));
+    offered.extend(between(fish, "set -l alone", "complete"));
+    offered.sort_unstable();
+    assert_eq!(offered, commands);
+}
+
+#[test]
+fn every_command_has_a_help_of_its_own() {
+    let (commands, _) = known();
+    for command in &commands {
+        let run = sctl_alone(&["help", command], None);
+        let first = format!("sctl [OPTION…] {command}");
+        assert!(run.code == 0 && run.out.starts_with(&first), "{}", run.out);
+        assert_eq!(sctl_alone(&[command, "--help"], None).out, run.out);
+    }
+    let of = |command| sctl_alone(&["help", command], None).out;
+    assert!(of("start").contains("--atomic") && !of("start").contains("--trial"));
+    assert!(of("mask").contains("--now") && of("mask").contains("--runtime"));
+    assert_eq!(of("condrestart"), of("try-restart"));
+    let unknown = sctl_alone(&["help", "strat"], None);
+    assert_eq!(unknown.code, 1);
+    assert!(
+        unknown.err.contains("did you mean start?"),
+        "{}",
+        unknown.err
+    );
+}

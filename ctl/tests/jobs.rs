@@ -406,6 +406,32 @@ fn an_atomic_start_is_one_request() {
 }
 
 #[test]
+fn errors_are_coloured_where_they_go_to_a_terminal_and_not_where_the_answers_do() {
+    let failing = || {
+        Fake::new(|_, _| {
+            vec![
+                queued("a.service", 1),
+                ended("a.service", JobVerb::Start, JobResult::Failed, "x"),
+            ]
+        })
+    };
+    for (args, live, coloured) in [
+        (&["start", "a"][..], true, true),
+        (&["start", "a"], false, false),
+        (&["start", "a", "--colour=always"], false, true),
+        (&["start", "a", "--colour=never"], true, false),
+    ] {
+        let run = sctl_coloured(&failing(), args, live);
+        assert_eq!(
+            run.err.contains('\x1b'),
+            coloured,
+            "{args:?} {live}: {:?}",
+            run.err
+        );
+    }
+}
+
+#[test]
 fn an_atomic_start_that_was_rolled_back_says_why_and_what_was_stopped() {
     let fake = Fake::new(|_, _| {
         vec![

@@ -10,7 +10,7 @@ use engine::Rel;
 use engine::api::{Effect, Input, JobId, Rejection, UnitId, Verdict};
 use platform::clock;
 use units::name::UnitName;
-use units::state::{ActiveState, JobResult, JobVerb, Report};
+use units::state::{ActiveState, Invocation, JobResult, JobVerb, Report};
 use units::wire::control::{ErrorKind, Reply};
 use units::wire::helper::{About, Command, ToHelper, Verb};
 
@@ -35,32 +35,7 @@ impl Manager {
                 invocation,
                 seq,
                 verb,
-            } => {
-                let Some(name) = self.name_of(unit) else {
-                    return;
-                };
-                let unit_type = String::from(crate::answers::type_of(&name));
-                if !self.need_helper(&unit_type) {
-                    return;
-                }
-                let Some(index) = self.helpers.find(&unit_type) else {
-                    return;
-                };
-                if self
-                    .helpers
-                    .get(index)
-                    .is_some_and(crate::helpers::Helper::synced)
-                {
-                    self.tell_about(index, unit, verb);
-                    let command = Command {
-                        unit: name,
-                        invocation,
-                        seq,
-                        verb,
-                    };
-                    self.tell_helper(index, &ToHelper::Command(command));
-                }
-            }
+            } => self.command(unit, invocation, seq, verb),
             Effect::Check { unit, seq } => self.check(unit, seq),
             Effect::Queued { ticket, job } => self.ticket_queued(ticket, job),
             Effect::Opened {
@@ -93,6 +68,31 @@ impl Manager {
                 let name = unit.and_then(|unit| self.name_of(unit)).unwrap_or_default();
                 self.log(level, &name, &text);
             }
+        }
+    }
+
+    /// Passes a command on to the unit's helper, which is started if there is none. One out of contact is told later.
+    fn command(&mut self, unit: UnitId, invocation: Invocation, seq: u64, verb: Verb) {
+        let Some(name) = self.name_of(unit) else {
+            return;
+        };
+        let unit_type = String::from(crate::answers::type_of(&name));
+        if !self.need_helper(&unit_type) {
+            return;
+        }
+        let Some(index) = self.helpers.find(&unit_type) else {
+            return;
+        };
+        let helper = self.helpers.get(index);
+        if helper.is_some_and(crate::helpers::Helper::synced) {
+            self.tell_about(index, unit, verb);
+            let command = Command {
+                unit: name,
+                invocation,
+                seq,
+                verb,
+            };
+            self.tell_helper(index, &ToHelper::Command(command));
         }
     }
 

@@ -64,11 +64,6 @@ fn bit(helper: usize) -> u32 {
     if helper < MAX_HELPERS { 1 << helper } else { 0 }
 }
 
-/// The same process: same number, and same start time where both are known.
-fn same(a: ProcId, b: ProcId) -> bool {
-    a.pid == b.pid && (a.start == b.start || a.start == 0 || b.start == 0)
-}
-
 impl Ledger {
     /// Takes up an exit init reported. `absent` is the mask of helpers that exist and are not
     /// synced.
@@ -108,7 +103,7 @@ impl Ledger {
     fn watcher(&self, proc: ProcId) -> Option<usize> {
         self.watched
             .iter()
-            .find(|(known, _)| same(**known, proc))
+            .find(|(known, _)| known.may_be(proc))
             .map(|(_, helper)| *helper)
     }
 
@@ -122,7 +117,7 @@ impl Ledger {
     /// A helper wants to be told when this process ends.
     pub fn watch(&mut self, helper: usize, proc: ProcId) -> Watched {
         for entry in &mut self.entries {
-            if same(entry.proc, proc) && entry.wanted != 0 {
+            if entry.proc.may_be(proc) && entry.wanted != 0 {
                 entry.wanted |= bit(helper);
                 return Watched::Queued;
             }
@@ -131,7 +126,7 @@ impl Ledger {
             .recent
             .iter()
             .rev()
-            .find(|(known, _)| same(*known, proc))
+            .find(|(known, _)| known.may_be(proc))
         {
             return Watched::Ended(*status);
         }
@@ -145,7 +140,7 @@ impl Ledger {
             && !self
                 .entries
                 .iter()
-                .any(|entry| entry.wanted != 0 && same(entry.proc, proc))
+                .any(|entry| entry.wanted != 0 && entry.proc.may_be(proc))
     }
 
     /// It no longer does.
@@ -170,7 +165,7 @@ impl Ledger {
     pub fn exit_taken(&mut self, helper: usize, proc: ProcId) {
         let bit = bit(helper);
         for entry in &mut self.entries {
-            if entry.sent & bit != 0 && same(entry.proc, proc) {
+            if entry.sent & bit != 0 && entry.proc.may_be(proc) {
                 entry.wanted &= !bit;
             }
         }

@@ -378,12 +378,10 @@ impl Table {
 
     /// The same for a process of which init may not know the start time.
     pub fn by_pid(&self, proc: ProcId) -> Option<usize> {
-        self.helpers.iter().position(|helper| {
-            helper.proc.is_some_and(|known| {
-                known.pid == proc.pid
-                    && (known.start == proc.start || known.start == 0 || proc.start == 0)
-            })
-        })
+        let same = |known: ProcId| known.may_be(proc);
+        self.helpers
+            .iter()
+            .position(|helper| helper.proc.is_some_and(same))
     }
 
     /// A helper.

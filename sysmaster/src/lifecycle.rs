@@ -148,7 +148,7 @@ impl Manager {
         let Some(proc) = helper.proc else { return };
         helper.phase = Phase::Dying;
         helper.debt = Some(Debt::new(0, clock::now() + DEBT));
-        if let Err(error) = process::kill(to_platform(proc), signal::SIGKILL) {
+        if let Err(error) = process::kill(proc.into(), signal::SIGKILL) {
             let text = format!(
                 "process {} cannot be killed, tried again: {error}",
                 proc.pid
@@ -160,10 +160,7 @@ impl Manager {
     /// Looks after our own children: helpers that ended or were stopped.
     pub(crate) fn reap_children(&mut self) {
         while let Ok(Some(exit)) = process::peek_exit() {
-            let proc = ProcId {
-                pid: exit.proc.pid,
-                start: exit.proc.start,
-            };
+            let proc = ProcId::from(exit.proc);
             let index = self.helpers.by_pid(proc);
             self.inside_exited(exit);
             let _ = process::reap(proc.pid);
@@ -396,12 +393,4 @@ pub(crate) fn favour(proc: ProcId, nice: i32) {
 /// What the kernel says of a recorded process; `None` if there is no such process any more.
 pub(crate) fn look_at(proc: ProcId) -> Option<process::Status> {
     process::status(proc.pid).filter(|now| proc.start == 0 || now.start == proc.start)
-}
-
-/// A process in the platform's words.
-fn to_platform(proc: ProcId) -> process::ProcId {
-    process::ProcId {
-        pid: proc.pid,
-        start: proc.start,
-    }
 }

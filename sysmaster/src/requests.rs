@@ -19,20 +19,30 @@ const MOST_UNITS: usize = 1024;
 /// Why a request is refused.
 type Refusal = (ErrorKind, String);
 
-/// A request in words, for what is said of one that did harm: what it is and the first unit.
+/// A request in words, for what is said of one that did harm: what it is and the first unit. Each kind has words of
+/// its own: what is put in quarantine by them must not take another one along.
 fn words(request: &Request) -> String {
     let (what, unit) = match request {
+        Request::Hello { .. } => ("greeting", None),
+        Request::Manager => ("status", None),
+        Request::ListUnits { patterns, .. } => ("list-units", patterns.first()),
+        Request::ListJobs => ("list-jobs", None),
         Request::Show { unit } => ("show", Some(unit)),
         Request::Dependencies { unit, .. } => ("list-dependencies", Some(unit)),
-        Request::ListUnits { patterns, .. } => ("list-units", patterns.first()),
         Request::Jobs { verb, units, .. } => (verb.as_str(), units.first()),
+        Request::Atomic { units, .. } => ("start --atomic", units.first()),
+        Request::Plan { units, .. } => ("plan", units.first()),
+        Request::History { units } => ("why", units.first()),
+        Request::Cancel { .. } => ("cancel", None),
         Request::Kill { unit, .. } => ("kill", Some(unit)),
         Request::ResetFailed { .. } => ("reset-failed", None),
-        Request::Manager => ("status", None),
-        Request::ListJobs => ("list-jobs", None),
+        Request::Crashes => ("crashes", None),
+        Request::Reconcile => ("reconcile", None),
         Request::Reload => ("daemon-reload", None),
+        Request::Reexec => ("daemon-reexec", None),
+        Request::Upgrade { .. } => ("upgrade", None),
+        Request::UpgradeState => ("upgrade state", None),
         Request::Shutdown { .. } => ("shutdown", None),
-        _ => ("of another kind", None),
     };
     match unit {
         Some(unit) => [what, " ", unit].concat(),
@@ -68,37 +78,12 @@ impl Manager {
                 let info = self.manager_info();
                 self.say(serial, vec![Reply::Manager(info)]);
             }
-            Request::ListUnits { patterns, all } => {
-                check_patterns(&patterns)?;
-                let rest = self
-                    .engine
-                    .units()
-                    .map(|view| view.id)
-                    .collect::<Vec<_>>()
-                    .into_iter();
-                self.begin_answer(
-                    serial,
-                    Answer::Units {
-                        rest,
-                        patterns,
-                        all,
-                    },
-                );
-            }
+            Request::ListUnits { patterns, all } => self.list_units(serial, patterns, all)?,
             Request::ListJobs => {
                 let jobs = self.job_lines().into_iter().map(Reply::Job).collect();
                 self.say(serial, jobs);
             }
-            Request::Show { unit } => {
-                let id = self.known_unit(serial, &unit)?;
-                let Some((detail, findings)) = self.detail(id) else {
-                    return Err((ErrorKind::NotFound, format!("{unit} is not loaded")));
-                };
-                self.say(
-                    serial,
-                    vec![Reply::Detail(detail), Reply::Findings(findings)],
-                );
-            }
+            Request::Show { unit } => self.show_unit(serial, &unit)?,
             Request::Dependencies { unit, reverse, all } => {
                 let id = self.known_unit(serial, &unit)?;
                 let edges = self.dependency_tree(id, reverse, all);
@@ -126,17 +111,7 @@ impl Manager {
                 let frames = self.planned(plan.map_err(rejection)?);
                 self.say(serial, frames);
             }
-            Request::History { units } => {
-                check_count(&units)?;
-                let ids = units.iter().map(|unit| self.known_unit(serial, unit));
-                let mut ids = ids.collect::<Result<Vec<_>, _>>()?;
-                if units.is_empty() {
-                    ids = self.engine.units().map(|view| view.id).collect();
-                }
-                let frames = ids.into_iter().filter_map(|id| self.history(id));
-                let frames = frames.map(Reply::History).collect();
-                self.say(serial, frames);
-            }
+            Request::History { units } => self.tell_history(serial, &units)?,
             Request::Cancel { jobs } => self.cancel_jobs(serial, &jobs)?,
             Request::Kill { unit, whom, signal } => self.kill(serial, &unit, whom, signal)?,
             Request::ResetFailed { units } => self.reset_failed(serial, &units)?,
@@ -169,6 +144,42 @@ impl Manager {
                 self.say(serial, Vec::new());
             }
         }
+        Ok(())
+    }
+
+    fn list_units(&mut self, serial: u32, patterns: Vec<String>, all: bool) -> Result<(), Refusal> {
+        check_patterns(&patterns)?;
+        let ids: Vec<_> = self.engine.units().map(|view| view.id).collect();
+        let rest = ids.into_iter();
+        let answer = Answer::Units {
+            rest,
+            patterns,
+            all,
+        };
+        self.begin_answer(serial, answer);
+        Ok(())
+    }
+
+    fn show_unit(&mut self, serial: u32, unit: &str) -> Result<(), Refusal> {
+        let id = self.known_unit(serial, unit)?;
+        let Some((detail, findings)) = self.detail(id) else {
+            return Err((ErrorKind::NotFound, format!("{unit} is not loaded")));
+        };
+        let frames = vec![Reply::Detail(detail), Reply::Findings(findings)];
+        self.say(serial, frames);
+        Ok(())
+    }
+
+    fn tell_history(&mut self, serial: u32, units: &[String]) -> Result<(), Refusal> {
+        check_count(units)?;
+        let ids = units.iter().map(|unit| self.known_unit(serial, unit));
+        let mut ids = ids.collect::<Result<Vec<_>, _>>()?;
+        if units.is_empty() {
+            ids = self.engine.units().map(|view| view.id).collect();
+        }
+        let frames = ids.into_iter().filter_map(|id| self.history(id));
+        let frames = frames.map(Reply::History).collect();
+        self.say(serial, frames);
         Ok(())
     }
 
@@ -549,5 +560,73 @@ fn check_patterns(patterns: &[String]) -> Result<(), Refusal> {
             Err((ErrorKind::BadRequest, message.into()))
         }
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use units::wire::control::ShutdownKind;
+
+    #[test]
+    fn what_is_in_quarantine_is_one_kind_of_request_and_no_other() {
+        let unit = || "a.service".to_owned();
+        let units = || vec![unit()];
+        let (mode, wait) = (JobMode::Replace, false);
+        let (verb, patterns) = (JobVerb::Start, units());
+        let (whom, signal) = (Whom::All, 15);
+        let (reverse, all, atomic) = (false, false, false);
+        let (only, seconds) = (String::new(), 1);
+        let (kind, force) = (ShutdownKind::Reboot, false);
+        let jobs = |verb| Request::Jobs {
+            verb,
+            units: units(),
+            mode,
+            wait,
+        };
+        let requests = [
+            Request::Hello { version: 1 },
+            Request::Manager,
+            Request::ListUnits { patterns, all },
+            Request::ListJobs,
+            Request::Show { unit: unit() },
+            Request::Dependencies {
+                unit: unit(),
+                reverse,
+                all,
+            },
+            jobs(JobVerb::Start),
+            jobs(JobVerb::Stop),
+            Request::Atomic {
+                units: units(),
+                mode,
+                wait,
+            },
+            Request::Plan {
+                verb,
+                units: units(),
+                mode,
+                atomic,
+            },
+            Request::History { units: units() },
+            Request::Cancel { jobs: vec![1] },
+            Request::Kill {
+                unit: unit(),
+                whom,
+                signal,
+            },
+            Request::ResetFailed { units: units() },
+            Request::Crashes,
+            Request::Reconcile,
+            Request::Reload,
+            Request::Reexec,
+            Request::Upgrade { only, seconds },
+            Request::UpgradeState,
+            Request::Shutdown { kind, force },
+        ];
+        let mut all: Vec<String> = requests.iter().map(words).collect();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), requests.len(), "{all:?}");
     }
 }

@@ -98,10 +98,7 @@ impl Manager {
             });
             processes.sort_by_key(|proc| proc.start);
             if let Some(first) = processes.first() {
-                let proc = ProcId {
-                    pid: first.pid,
-                    start: first.start,
-                };
+                let proc = ProcId::from(*first);
                 found.push(HelperRecord { unit_type, proc });
             }
         }

@@ -176,7 +176,7 @@ fn asked_for(place: &Place, words: &[String]) -> Result<(Vec<UnitName>, Vec<Path
         } else {
             word.clone()
         };
-        names.push(UnitName::mangle(&name).map_err(|error| Fault::usage(error.to_string()))?);
+        names.push(UnitName::mangle(&name)?);
     }
     Ok((names, path))
 }

@@ -145,28 +145,44 @@ pub struct Run {
 
 /// Runs sctl against a fake manager, on a pipe that shows Unicode.
 pub fn sctl(fake: &Fake, args: &[&str]) -> Run {
-    let mut all = vec![
-        "--socket".to_owned(),
-        fake.path.to_str().unwrap().to_owned(),
-    ];
-    all.extend(args.iter().map(|arg| (*arg).to_owned()));
-    sctl_alone(&all.iter().map(String::as_str).collect::<Vec<_>>(), None)
+    sctl_alone(&at(fake, args), None)
+}
+
+/// The same with answers that may be coloured; standard error is a terminal, or not.
+pub fn sctl_coloured(fake: &Fake, args: &[&str], live: bool) -> Run {
+    let style = sctl::Style {
+        colour: true,
+        width: Some(80),
+        unicode: true,
+    };
+    run_on(&at(fake, args), style, live)
+}
+
+fn at<'a>(fake: &'a Fake, args: &[&'a str]) -> Vec<&'a str> {
+    let mut all = vec!["--socket", fake.path.to_str().unwrap()];
+    all.extend(args);
+    all
 }
 
 /// Runs sctl with just these arguments; with a terminal of this width, if any.
 pub fn sctl_alone(args: &[&str], width: Option<usize>) -> Run {
+    let style = sctl::Style {
+        colour: false,
+        width,
+        unicode: true,
+    };
+    run_on(args, style, width.is_some())
+}
+
+fn run_on(args: &[&str], style: sctl::Style, live: bool) -> Run {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let code = sctl::run(
         args.iter().map(std::ffi::OsString::from).collect(),
         &mut sctl::Screen {
             out: &mut out,
             err: &mut err,
-            style: sctl::Style {
-                colour: false,
-                width,
-                unicode: true,
-            },
-            live: width.is_some(),
+            style,
+            live,
             wall: WALL,
             host: "board".to_owned(),
         },

@@ -97,74 +97,69 @@ pub enum FromManager<'a> {
 }
 
 impl<'a> FromManager<'a> {
+    /// What its frame begins with.
+    fn number(&self) -> u32 {
+        match self {
+            FromManager::Hello { .. } => parts::HELLO,
+            FromManager::Ack { .. } => parts::ACK,
+            FromManager::Pong { .. } => parts::PONG,
+            FromManager::Keep { .. } => parts::KEEP,
+            FromManager::Drop { .. } => parts::DROP,
+            FromManager::DropOwner { .. } => parts::DROP_OWNER,
+            FromManager::Fetch { .. } => parts::FETCH,
+            FromManager::List { .. } => parts::LIST,
+            FromManager::Shutdown { .. } => parts::SHUTDOWN,
+            FromManager::Finish => parts::FINISH,
+            FromManager::SwitchRoot { .. } => parts::SWITCH_ROOT,
+            FromManager::Reexec => parts::REEXEC,
+            FromManager::Watchdog { .. } => parts::WATCHDOG,
+            FromManager::Ready => parts::READY,
+            FromManager::Taken { .. } => parts::TAKEN,
+            FromManager::WatchdogAtReboot { .. } => parts::WATCHDOG_AT_REBOOT,
+        }
+    }
+
     /// Writes the frame into `buf` and returns the part that was written; `None` if it does not fit.
     pub fn encode<'b>(&self, buf: &'b mut [u8; FRAME_MAX]) -> Option<&'b [u8]> {
         let mut out = Put::new(buf);
+        out.num(u64::from(self.number()));
         match self {
             FromManager::Hello {
                 version,
                 build,
                 epoch,
             } => {
-                out.u8(0);
                 out.num(u64::from(*version));
                 out.bytes(build);
                 out.num(*epoch);
             }
-            FromManager::Ack { seq } => {
-                out.u8(1);
-                out.num(*seq);
+            FromManager::Ack { seq: number } | FromManager::Pong { nonce: number } => {
+                out.num(*number);
             }
-            FromManager::Pong { nonce } => {
-                out.u8(2);
-                out.num(*nonce);
-            }
-            FromManager::Keep { label } => {
-                out.u8(3);
-                out.label(label);
-            }
-            FromManager::Drop { label } => {
-                out.u8(4);
-                out.label(label);
-            }
+            FromManager::Keep { label }
+            | FromManager::Drop { label }
+            | FromManager::Fetch { label } => out.label(label),
             FromManager::DropOwner { kind, hash } => {
-                out.u8(5);
                 out.num(u64::from(kind.0));
                 out.bytes(hash);
             }
-            FromManager::Fetch { label } => {
-                out.u8(6);
-                out.label(label);
-            }
-            FromManager::List { kind } => {
-                out.u8(7);
-                out.num(u64::from(kind.0));
-            }
+            FromManager::List { kind } => out.num(u64::from(kind.0)),
             FromManager::Shutdown {
                 ending,
                 deadline_ms,
             } => {
-                out.u8(8);
                 ending.put(&mut out);
                 out.num(u64::from(*deadline_ms));
             }
-            FromManager::Finish => out.u8(9),
             FromManager::SwitchRoot { root, init } => {
-                out.u8(10);
                 out.counted(root);
                 out.counted(init);
             }
-            FromManager::Reexec => out.u8(11),
-            FromManager::Watchdog { timeout_ms } => {
-                out.u8(12);
-                out.num(u64::from(*timeout_ms));
+            FromManager::Watchdog { timeout_ms: ms } | FromManager::WatchdogAtReboot { ms } => {
+                out.num(u64::from(*ms));
             }
-            FromManager::Ready => out.u8(13),
-            FromManager::Taken { signo } => {
-                out.u8(14);
-                out.u8(*signo);
-            }
-            FromManager::WatchdogAtReboot { ms } => out.pair(15, u64::from(*ms)),
+            FromManager::Taken { signo } => out.u8(*signo),
+            FromManager::Finish | FromManager::Reexec | FromManager::Ready => {}
         }
         out.finish()?;
         Some(out.into_written())

@@ -27,9 +27,10 @@ pub struct Shutdown {
 }
 
 /// Why there is a new manager: how the one before it died.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Before {
     /// There was none: the first since boot.
+    #[default]
     Nobody,
     /// It exited with status 0, which is how a manager asks to be replaced.
     Asked,
@@ -53,7 +54,7 @@ pub enum Before {
 }
 
 /// init's first frame to each manager.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Hello {
     /// [`VERSION`] of init.
     pub version: u16,

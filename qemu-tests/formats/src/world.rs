@@ -1,7 +1,7 @@
 //! A machine for the real manager: files in memory, an init that keeps descriptors, and services that do at once
 //! what they are told, inside the manager. The manager is driven turn by turn; its clients use its real sockets.
 
-use init_wire::{Before, FRAME_MAX, FromManager, Hello, Label, ToManager};
+use init_wire::{FRAME_MAX, FromManager, Hello, Label, ToManager};
 use platform::poll::{Interest, Poller, Ready};
 use platform::{clock, socket};
 use serde::{Deserialize, Serialize};
@@ -97,16 +97,11 @@ impl World {
         self.epoch += 1;
         let (theirs, ours) = socket::pair().unwrap();
         let hello = Hello {
-            version: 1,
-            build: [0; 8],
+            version: init_wire::VERSION,
             epoch: self.epoch,
             flags: init_wire::flags::CONTAINER,
-            before: Before::Nobody,
-            shutdown: None,
             capacity: 100,
-            kept: 0,
-            discarded: 0,
-            waiting: 0,
+            ..Hello::default()
         };
         say(&ours, ToManager::Hello(hello), None);
         let (kept, ready) = (self.kept.clone(), Arc::new(AtomicBool::new(false)));

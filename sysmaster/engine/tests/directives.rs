@@ -356,7 +356,7 @@ fn start_limit_action() {
 }
 
 #[test]
-fn start_limit_interval_sec_and_burst() {
+fn start_limit_interval_sec_and_start_limit_burst() {
     let mut w = world(&[("a", "")]);
     set(&mut w, "a", |spec| {
         spec.start_limit.interval = 2_000_000;

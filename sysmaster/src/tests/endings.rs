@@ -21,11 +21,18 @@ fn world(section: &str) -> World {
     ])
 }
 
-fn fail(fake: &Fake, unit: &str, code: u8) {
-    let mut report = report(unit, 1 << 32 | 1, ActiveState::Failed);
+/// A unit goes down by itself.
+fn end(fake: &Fake, unit: &str, active: ActiveState, code: u8) {
+    let mut report = report(unit, 1 << 32 | 1, active);
     report.exit = Some(units::state::Exit::Code(code));
-    report.result = "exit-code".into();
+    if active == ActiveState::Failed {
+        report.result = "exit-code".into();
+    }
     fake.say(&FromHelper::Report(report));
+}
+
+fn fail(fake: &Fake, unit: &str, code: u8) {
+    end(fake, unit, ActiveState::Failed, code);
 }
 
 fn run(fd: &OwnedFd, verb: JobVerb, unit: &str) {
@@ -42,18 +49,47 @@ fn run(fd: &OwnedFd, verb: JobVerb, unit: &str) {
     );
 }
 
+/// What init is left to read when the machine's last step is due.
+fn left(manager: &mut Manager, world: &World, file: &str) -> String {
+    until(manager, "the last step", |_| {
+        world.heard(|memory| memory.finish).then_some(())
+    });
+    std::fs::read_to_string(world.places.run.join(file)).unwrap()
+}
+
 #[test]
-fn a_failure_action_stops_everything_and_tells_init_what_it_is_to_know() {
+fn reboot_argument_is_left_for_init_when_everything_is_stopped() {
     let mut world = world("FailureAction=reboot\nRebootArgument=recovery");
     let (mut manager, _init, fake) = booted(&mut world);
     fail(&fake, "a.service", 7);
     let (unit, verb, _) = fake.obey(&mut manager);
     assert_eq!((unit.as_str(), verb), ("b.service", Verb::Stop));
-    until(&mut manager, "the last step", |_| {
-        world.heard(|memory| memory.finish).then_some(())
-    });
-    let argument = std::fs::read_to_string(world.places.run.join("reboot-param")).unwrap();
-    assert_eq!(argument, "recovery");
+    assert_eq!(left(&mut manager, &world, "reboot-param"), "recovery");
+}
+
+#[test]
+fn job_timeout_reboot_argument_is_that_of_its_action_alone() {
+    let mut world = world(
+        "JobTimeoutSec=50ms\nJobTimeoutAction=reboot-force\nJobTimeoutRebootArgument=late\n\
+         RebootArgument=other",
+    );
+    let (mut manager, _init, _fake) = booted(&mut world);
+    let control = client(&mut manager, &world.socket("control"));
+    // Nobody carries it out.
+    run(&control, JobVerb::Stop, "a.service");
+    assert_eq!(left(&mut manager, &world, "reboot-param"), "late");
+}
+
+#[test]
+fn failure_action_exit_status_and_success_action_exit_status() {
+    let section = "FailureAction=exit-force\nFailureActionExitStatus=42\n\
+                   SuccessAction=exit-force\nSuccessActionExitStatus=43";
+    for (active, status) in [(ActiveState::Failed, "42"), (ActiveState::Inactive, "43")] {
+        let mut world = world(section);
+        let (mut manager, _init, fake) = booted(&mut world);
+        end(&fake, "a.service", active, 7);
+        assert_eq!(left(&mut manager, &world, "exit-status"), status);
+    }
 }
 
 #[test]
@@ -61,11 +97,7 @@ fn a_forced_exit_stops_nothing_and_leaves_its_status() {
     let mut world = world("FailureAction=exit-force");
     let (mut manager, _init, fake) = booted(&mut world);
     fail(&fake, "a.service", 7);
-    until(&mut manager, "the last step", |_| {
-        world.heard(|memory| memory.finish).then_some(())
-    });
-    let status = std::fs::read_to_string(world.places.run.join("exit-status")).unwrap();
-    assert_eq!(status, "7");
+    assert_eq!(left(&mut manager, &world, "exit-status"), "7");
     let view = manager
         .engine
         .find(&units::name::UnitName::new("b.service").unwrap());

@@ -14,7 +14,7 @@ mod watchdog;
 use crate::helpers::{Helper, Phase};
 use crate::manager::Manager;
 use crate::start::Places;
-use init_wire::{Before, FRAME_MAX, FromManager, Hello, Kind, Label, ToManager};
+use init_wire::{FRAME_MAX, FromManager, Hello, Kind, Label, ToManager};
 use platform::poll::{Interest, Poller};
 use platform::{clock, process, socket};
 use std::collections::BTreeMap;
@@ -82,16 +82,11 @@ impl World {
         self.epoch += 1;
         let (theirs, ours) = socket::pair().unwrap();
         let hello = Hello {
-            version: 1,
-            build: [0; 8],
+            version: init_wire::VERSION,
             epoch: self.epoch,
             flags: init_wire::flags::CONTAINER,
-            before: Before::Nobody,
-            shutdown: None,
             capacity: 100,
-            kept: 0,
-            discarded: 0,
-            waiting: 0,
+            ..Hello::default()
         };
         let init = Arc::new(ours);
         say(&init, ToManager::Hello(hello));

@@ -7,9 +7,17 @@
 use crate::directives;
 use crate::value::ValueError;
 use crate::wire::helper::{Finding, RawEntry, Severity, UnitSource};
+#[cfg(feature = "std")]
+use crate::{
+    facts::{Machine, UnitFacts},
+    name::UnitName,
+    value::specifier::expand,
+};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+#[cfg(feature = "std")]
+use std::path::Path;
 
 /// Why a value was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +34,16 @@ impl From<ValueError> for Refusal {
     }
 }
 
+/// Whether a value was taken.
+pub type Taken = Result<(), Refusal>;
+
 /// What is done with name and value of an entry; `None` for a name the type has no use for.
-pub type Take<'a> = dyn FnMut(&str, &str) -> Option<Result<(), Refusal>> + 'a;
+pub type Take<'a> = dyn FnMut(&str, &str) -> Option<Taken> + 'a;
+
+/// Puts a value that could be read in its place.
+pub fn put<T>(value: Result<T, ValueError>, to: impl FnOnce(T)) -> Taken {
+    value.map(to).map_err(Refusal::from)
+}
 
 /// Reads the entries of `section` in their order. What is to be said of them is added to `findings`;
 /// with `strict`, a directive that is not carried out is an error.
@@ -53,6 +69,28 @@ pub fn read(
             text,
         });
     }
+}
+
+/// The same, with the specifiers in every value resolved for this unit on the running machine.
+#[cfg(feature = "std")]
+pub fn read_resolved(
+    source: &UnitSource,
+    unit: &UnitName,
+    section: &str,
+    strict: bool,
+    findings: &mut Vec<Finding>,
+    take: &mut Take<'_>,
+) {
+    let machine = Machine::new(Path::new("/"));
+    let facts = UnitFacts {
+        machine: &machine,
+        fragment: source.files.first().map_or("", String::as_str),
+    };
+    let mut resolve = |key: &str, text: &str| match expand(text, unit, &facts) {
+        Ok(text) => take(key, &text),
+        Err(error) => Some(Err(error.into())),
+    };
+    read(source, section, strict, findings, &mut resolve);
 }
 
 fn one(entry: &RawEntry, section: &str, take: &mut Take<'_>) -> Option<(Severity, String)> {

@@ -20,6 +20,14 @@ pub struct ProcId {
     pub start: u64,
 }
 
+impl ProcId {
+    /// Whether this is the other, too, as far as is known: of the same number, and with the same start time
+    /// where both have one.
+    pub fn may_be(self, other: Self) -> bool {
+        self.pid == other.pid && (self.start == other.start || self.start == 0 || other.start == 0)
+    }
+}
+
 /// One activation of a unit, from the start job to the last process gone; random, never reused.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
@@ -343,4 +351,24 @@ pub enum Whom {
     Main,
     /// The control process.
     Control,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ProcId;
+
+    #[test]
+    fn a_process_is_known_by_its_number_and_by_its_start_where_that_is_known() {
+        let of = |pid, start| ProcId { pid, start };
+        for (one, other, same) in [
+            (of(1, 5), of(1, 5), true),
+            (of(1, 5), of(1, 6), false),
+            (of(1, 0), of(1, 6), true),
+            (of(1, 5), of(1, 0), true),
+            (of(1, 0), of(2, 0), false),
+        ] {
+            assert_eq!(one.may_be(other), same, "{one:?} {other:?}");
+            assert_eq!(other.may_be(one), same, "{other:?} {one:?}");
+        }
+    }
 }

@@ -25,7 +25,7 @@
 
 use crate::watchdog::Watchdog;
 use std::path::{Path, PathBuf};
-use units::file::{Entry, UnitFile, quote};
+use units::file::{Entry, UnitFile, describe, quote};
 use units::state::Micros;
 use units::value;
 use units::value::words::Words;
@@ -180,11 +180,9 @@ impl Config {
                 findings.push(entry.finding(Severity::Warning, text));
             }
         }
-        self.findings.extend(
-            findings
-                .iter()
-                .map(|f| format!("{name}:{}: {}", f.line, f.text)),
-        );
+        let files = [name.to_owned()];
+        let lines = findings.iter().map(|found| describe(found, &files));
+        self.findings.extend(lines);
     }
 
     fn set(&mut self, entry: &Entry<'_>) -> Result<(), String> {

@@ -1,5 +1,5 @@
 //! Every setting of the manager is in its manual.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 const MANUAL: &str = include_str!("../../../docs/man/sysmaster.8");
 
@@ -26,5 +26,14 @@ fn every_setting_is_explained() {
     );
     for name in config.iter().chain(&watchdog) {
         assert!(MANUAL.contains(&format!("{name}=")), "{name}");
+    }
+}
+
+#[test]
+fn every_generator_that_is_built_in_is_named() {
+    let (_, after) = MANUAL.split_once("BuiltinGenerators=").unwrap();
+    let (of_it, _) = after.split_once("run;").unwrap();
+    for name in unit_files::config::BUILTIN_GENERATORS {
+        assert!(of_it.split_whitespace().any(|word| word == name), "{name}");
     }
 }

@@ -2,14 +2,11 @@
 //!
 //! What is said of bad values and unknown names is [`units::section`]'s.
 
-use std::path::Path;
-use units::facts::{Machine, UnitFacts};
 use units::name::{UnitName, path_unescape};
-use units::section::{self, Refusal};
+use units::section::{self, Refusal, Taken, put};
 use units::state::Micros;
-use units::value::specifier::{Facts, expand};
 use units::value::{self, ValueError, time};
-use units::wire::helper::{Finding, Severity, UnitSource};
+use units::wire::helper::{Finding, UnitSource};
 
 /// A mount unit as configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,11 +46,6 @@ pub struct Reading {
 /// Reads a unit; `None` if its name is none. What is wrong is among the findings.
 pub fn read(source: &UnitSource, strict: bool) -> Option<Reading> {
     let unit = UnitName::new(&source.unit).ok()?;
-    let machine = Machine::new(Path::new("/"));
-    let facts = UnitFacts {
-        machine: &machine,
-        fragment: source.files.first().map_or("", String::as_str),
-    };
     let mut config = Config {
         point: path_unescape(unit.stem()).unwrap_or_default(),
         directory_mode: 0o755,
@@ -61,45 +53,21 @@ pub fn read(source: &UnitSource, strict: bool) -> Option<Reading> {
         ..Config::default()
     };
     let mut findings = Vec::new();
-    section::read(source, "Mount", strict, &mut findings, &mut |key, text| {
-        take(&mut config, &unit, &facts, key, text)
-    });
-    let mut error = |text: &str| {
-        findings.push(Finding {
-            severity: Severity::Error,
-            file: 0,
-            line: 0,
-            text: text.into(),
-        });
-    };
+    let mut take = |key: &str, text: &str| take(&mut config, &unit, key, text);
+    section::read_resolved(source, &unit, "Mount", strict, &mut findings, &mut take);
     if config.point.is_empty() {
-        error("its name is that of no path: a unit for /a/b is called a-b.mount");
+        let text = "its name is that of no path: a unit for /a/b is called a-b.mount";
+        findings.push(Finding::of_unit(text));
     }
     if config.what.is_empty() && !source.files.is_empty() {
-        error("it does not say what to mount: add What=");
+        let text = "it does not say what to mount: add What=";
+        findings.push(Finding::of_unit(text));
     }
     Some(Reading { config, findings })
 }
 
-type Taken = Result<(), Refusal>;
-
-fn put<T>(value: Result<T, ValueError>, to: impl FnOnce(T)) -> Taken {
-    value.map(to).map_err(Refusal::from)
-}
-
 /// What a directive does with its value; `None` if it is not carried out.
-fn take(
-    config: &mut Config,
-    unit: &UnitName,
-    facts: &dyn Facts,
-    key: &str,
-    text: &str,
-) -> Option<Taken> {
-    let expanded = expand(text, unit, facts);
-    let text: &str = match &expanded {
-        Ok(text) => text,
-        Err(error) => return Some(Err(Refusal::Bad(error.to_string()))),
-    };
+fn take(config: &mut Config, unit: &UnitName, key: &str, text: &str) -> Option<Taken> {
     Some(match key {
         "What" => put(word(text), |what| config.what = what),
         "Where" => place(config, unit, text),

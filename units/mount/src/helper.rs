@@ -12,14 +12,13 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use units::file::first_error;
 use units::journal::SlotId;
 use units::mounts;
 use units::runtime::{Context, Message, UnitType};
 use units::state::{Micros, Outcome, ProcId, Report};
 use units::value::time::INFINITY;
-use units::wire::helper::{
-    Command, END_UNKNOWN, FromHelper, HelperConfig, Severity, UnitSource, Verb,
-};
+use units::wire::helper::{Command, END_UNKNOWN, FromHelper, HelperConfig, UnitSource, Verb};
 
 /// The token of the kernel's table.
 const TABLE: u64 = 0;
@@ -213,11 +212,7 @@ impl Mounts {
         let Some(reading) = config::read(source, self.settings.strict) else {
             return;
         };
-        let error = reading
-            .findings
-            .iter()
-            .find(|found| found.severity == Severity::Error);
-        let broken = error.map_or(String::new(), |found| found.text.clone());
+        let broken = first_error(&reading.findings, &source.files).unwrap_or_default();
         let name = source.unit.as_str();
         let can_reload = !reading.config.what.is_empty();
         let unit = self.entry(name);
@@ -398,9 +393,7 @@ impl UnitType for Mounts {
     }
 
     fn exited(&mut self, proc: ProcId, status: i32, ctx: &mut Context<'_>) {
-        let same = |known: ProcId| {
-            known.pid == proc.pid && (known.start == 0 || known.start == proc.start)
-        };
+        let same = |known: ProcId| known.may_be(proc);
         let found = self.find(|unit| unit.record.process.is_some_and(same));
         let Some(name) = found.map(|unit| unit.record.unit.clone()) else {
             return;

@@ -14,11 +14,10 @@
 //! Time-outs are points in time and stay as they were; a watchdog begins anew.
 
 use crate::effects::guess;
-use crate::helper::Services;
 use crate::machine::Event;
 use crate::policy::{Kind, Step};
 use crate::run::{At, Awaited, Role, Run, State};
-use crate::service::of_platform;
+use crate::services::Services;
 use crate::spawn::{self, step_number};
 use platform::{clock, process};
 use units::fault;
@@ -259,7 +258,7 @@ impl Services {
             Role::Main => service.run.main = Some(proc),
             Role::Control => service.run.control = Some(proc),
         }
-        if !process::is_alive(of_platform(proc)) {
+        if !process::is_alive(proc.into()) {
             *service.lost(role) = Some(clock::now().saturating_add(PATIENCE));
         }
         ctx.send(FromHelper::Watch { proc });

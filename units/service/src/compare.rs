@@ -5,10 +5,10 @@
 
 use crate::adopt::PATIENCE;
 use crate::context::Sort;
-use crate::helper::Services;
 use crate::policy::KillMode;
 use crate::run::Role;
 use crate::service::Socket;
+use crate::services::Services;
 use platform::{clock, files, process};
 use std::path::Path;
 use units::runtime::Context;

@@ -16,11 +16,11 @@
 //! `BARRIER=1`, which is closed when it is read, tells that everything deposited before is in init's keeping.
 
 use crate::context::Preserve;
-use crate::helper::{Services, Token};
 use crate::machine::Event;
 use crate::notify::Said;
 use crate::run::{At, Awaited, Role};
 use crate::service::Service;
+use crate::services::{Services, Token};
 use platform::fd::{self, Kind};
 use platform::poll::Interest;
 use std::os::fd::OwnedFd;

@@ -5,11 +5,11 @@
 //! deadline) begins another turn.
 
 use crate::context::{Preserve, Sort};
-use crate::helper::{Services, Token};
 use crate::machine::{Effect, Event, Machine, Signal};
 use crate::policy::{KillMode, Step};
 use crate::run::{At, Awaited, Role, Run, State};
-use crate::service::{Last, Service, Socket, convert, of_platform};
+use crate::service::{Last, Service, Socket};
+use crate::services::{Services, Token};
 use crate::spawn;
 use platform::cgroup;
 use platform::poll::Interest;
@@ -110,7 +110,7 @@ impl Services {
             Effect::KillControl => {
                 let service = self.get_mut(at)?;
                 if let Some(proc) = service.run.control {
-                    let _ = process::kill(of_platform(proc), signal::SIGKILL);
+                    let _ = process::kill(proc.into(), signal::SIGKILL);
                 }
             }
             Effect::SignalMain(number) => {
@@ -118,7 +118,7 @@ impl Services {
                 self.read_socket(ctx, at);
                 let service = self.get_mut(at)?;
                 if let Some(proc) = service.run.main {
-                    let _ = process::kill(of_platform(proc), i32::from(number));
+                    let _ = process::kill(proc.into(), i32::from(number));
                 }
             }
             Effect::FindMain => {
@@ -255,7 +255,7 @@ impl Services {
         ];
         for proc in named.iter().flatten() {
             for number in &numbers {
-                let _ = process::kill(of_platform(*proc), *number);
+                let _ = process::kill((*proc).into(), *number);
             }
         }
         let known_empty = service.empty && named.iter().all(Option::is_none);
@@ -445,7 +445,7 @@ fn wait_for_last(
         };
     }
     let first = service.members(root).first().copied();
-    match first.map(|proc| process::hold(of_platform(proc))) {
+    match first.map(|proc| process::hold(proc.into())) {
         Some(Ok(held)) if ctx.watch(&held, token, Interest::READ).is_ok() => Last::Process(held),
         _ => later,
     }
@@ -467,10 +467,10 @@ pub(crate) fn stop_waiting(service: &mut Service, ctx: &mut Context<'_>) {
 /// The start time of a process of the unit, for a main process by notification.
 pub(crate) fn identify(pid: u32) -> Option<ProcId> {
     let status = process::status(pid).filter(|status| !status.is_dead())?;
-    Some(convert(process::ProcId {
+    Some(ProcId {
         pid,
         start: status.start,
-    }))
+    })
 }
 
 /// Whether a socket is there to be read.

@@ -1,4 +1,4 @@
-//! The helper of type `service`: all services, and what comes from outside.
+//! The helper of type `service`: what comes from outside.
 //!
 //! Four things begin a turn: a frame of the manager, the end of a process, a ready descriptor, a
 //! deadline. Each is brought to the one service that it concerns; its machine decides, and
@@ -9,400 +9,29 @@
 //! start time tell that it is the same.
 
 use crate::adopt::PATIENCE;
-use crate::config;
 use crate::effects::stop_waiting;
-use crate::machine::{Effect, Event};
-use crate::policy::{NEVER, Policy};
+use crate::machine::Event;
+use crate::policy::NEVER;
 use crate::run::Role;
-use crate::service::{Last, Service, of_platform};
-use crate::spawn::{self, Surroundings};
+use crate::service::{Last, Service};
+use crate::services::{Services, Token};
+use crate::spawn;
 use platform::poll::Ready;
-use platform::{cgroup, process};
-use std::path::{Path, PathBuf};
-use units::collections::{Map, Set};
 use units::fault;
-use units::journal::Remembered;
-use units::journal::SlotState;
+use units::journal::{Remembered, SlotState};
 use units::runtime::{Context, Message, UnitType};
-use units::state::{Exit, Micros, Outcome, ProcId, Whom};
-use units::wire::helper::{
-    About, Command, END_UNKNOWN, FromHelper, HelperConfig, Severity, UnitSource, Verb,
-};
-
-/// Why a start is refused.
-const FULL: &str = "the journal of the service helper is full, and what is started must be in it";
+use units::state::{Exit, Micros, ProcId};
+use units::wire::helper::{END_UNKNOWN, HelperConfig};
 
 /// Who comes so late to a deadline was not there when it was due.
 const LATE: Micros = 500_000;
 
-/// What a watched descriptor is, and of which service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Token {
-    /// The pipe that closes at exec.
-    Pipe(u32),
-    /// The notify socket.
-    Notify(u32),
-    /// What tells the end of the last process.
-    Last(u32),
-    /// A deposit, and its number.
-    Deposit(u32, u16),
-}
-
-impl Token {
-    /// As a number for the poller.
-    pub(crate) fn number(self) -> u64 {
-        let (kind, at) = match self {
-            Self::Pipe(at) => (1, at),
-            Self::Notify(at) => (2, at),
-            Self::Last(at) => (3, at),
-            Self::Deposit(at, number) => (4 + u64::from(number), at),
-        };
-        kind << 32 | u64::from(at)
-    }
-
-    fn from_number(number: u64) -> Option<Self> {
-        let at = number as u32;
-        match number >> 32 {
-            1 => Some(Self::Pipe(at)),
-            2 => Some(Self::Notify(at)),
-            3 => Some(Self::Last(at)),
-            other => Some(Self::Deposit(
-                at,
-                u16::try_from(other.checked_sub(4)?).ok()?,
-            )),
-        }
-    }
-}
-
-/// All services.
-#[derive(Debug, Default)]
-pub struct Services {
-    pub(crate) list: Vec<Option<Box<Service>>>,
-    /// Where each is in the list.
-    names: Map<Box<str>, u32>,
-    /// Which service the main and control processes belong to; an entry may be out of date.
-    pids: Map<u32, u32>,
-    /// When each wants to be looked at, soonest first; one that wants nothing is not here.
-    times: Set<(Micros, u32)>,
-    pub(crate) shared: Surroundings,
-    /// Mount point of the control groups.
-    pub(crate) mount: PathBuf,
-    pub(crate) settings: HelperConfig,
-    /// Rules for a unit whose configuration is not known any more.
-    pub(crate) fallback: Policy,
-    pub(crate) effects: Vec<Effect>,
-    /// Notify sockets that init was asked to keep or to give back, by the hash in their label, and whose they are.
-    /// It answers in this order.
-    pub(crate) asked: Vec<([u8; 16], u32)>,
-    /// The journal of the predecessor has been taken over.
-    adopted: bool,
-    /// Exits that came before that.
-    early: Vec<(ProcId, i32)>,
-}
-
 impl Services {
-    /// None yet. The notify sockets will be in this directory, normally `/run/sysmaster/notify`.
-    pub fn new(notify: &Path) -> Self {
-        let shared = Surroundings {
-            notify: notify.into(),
-            ..Surroundings::default()
-        };
-        Self {
-            shared,
-            ..Self::default()
-        }
-    }
-
-    pub(crate) fn get(&self, at: u32) -> Option<&Service> {
-        self.list.get(at as usize)?.as_deref()
-    }
-
-    pub(crate) fn get_mut(&mut self, at: u32) -> Option<&mut Service> {
-        self.list.get_mut(at as usize)?.as_deref_mut()
-    }
-
-    pub(crate) fn find(&self, mut what: impl FnMut(&Service) -> bool) -> Option<u32> {
-        let found = self
-            .list
-            .iter()
-            .position(|service| service.as_deref().is_some_and(&mut what));
-        found.map(|at| at as u32)
-    }
-
-    pub(crate) fn by_name(&self, unit: &str) -> Option<u32> {
-        self.names.get(unit).copied()
-    }
-
-    /// Brings the indices up to date after a service has changed.
-    pub(crate) fn index(&mut self, at: u32) {
-        let Self {
-            list, pids, times, ..
-        } = self;
-        let Some(service) = list.get_mut(at as usize).and_then(Option::as_mut) else {
-            return;
-        };
-        let now = [service.run.main, service.run.control].map(|proc| proc.map_or(0, |p| p.pid));
-        if service.known_pids != now {
-            for gone in service.known_pids.iter().filter(|pid| !now.contains(pid)) {
-                pids.remove(gone);
-            }
-            for new in now.iter().filter(|pid| **pid != 0) {
-                pids.insert(*new, at);
-            }
-            service.known_pids = now;
-        }
-        let next = service.next_deadline();
-        if service.known_deadline != Some(next) {
-            times.remove(&(service.known_deadline.unwrap_or(NEVER), at));
-            if next != NEVER {
-                times.insert((next, at));
-            }
-            service.known_deadline = Some(next);
-        }
-    }
-
-    /// The number of a unit, which is made if need be.
-    pub(crate) fn entry(&mut self, unit: &str) -> u32 {
-        if let Some(at) = self.by_name(unit) {
-            return at;
-        }
-        let free = self
-            .list
-            .iter()
-            .position(Option::is_none)
-            .unwrap_or(self.list.len());
-        let service = Some(Box::new(Service::new(unit)));
-        match self.list.get_mut(free) {
-            Some(place) => *place = service,
-            None => self.list.push(service),
-        }
-        self.names.insert(unit.into(), free as u32);
-        free as u32
-    }
-
-    pub(crate) fn numbers(&self) -> Vec<u32> {
-        let all = (0u32..).zip(&self.list);
-        all.filter(|(_, service)| service.is_some())
-            .map(|(at, _)| at)
-            .collect()
-    }
-
-    fn configure(&mut self, settings: &HelperConfig) {
-        self.shared.environment.clone_from(&settings.environment);
-        self.shared.score = platform::child::OomScore::own();
-        self.shared.undo = spawn::undo(self.shared.score.as_ref());
-        self.shared.root = match settings.cgroup_root.as_str() {
-            "" => None,
-            root => Some(root.into()),
-        };
-        if self.shared.root.is_some() {
-            self.mount = cgroup::detect()
-                .map(|found| found.mount)
-                .unwrap_or_default();
-        }
-        self.settings = settings.clone();
-    }
-
-    fn load(&mut self, ctx: &mut Context<'_>, source: &UnitSource) {
-        let reading = config::read(source, &self.settings);
-        let bad = reading
-            .findings
-            .iter()
-            .find(|found| found.severity == Severity::Error);
-        let at = self.entry(&source.unit);
-        let Some(service) = self.get_mut(at) else {
-            return;
-        };
-        service.loaded = true;
-        service.broken = bad.map(|found| {
-            let file = source
-                .files
-                .get(usize::from(found.file))
-                .map_or("", String::as_str);
-            format!("{file}:{}: {}", found.line, found.text).into_boxed_str()
-        });
-        let can_reload = reading.config.policy.can_reload();
-        // With errors, what runs goes on by its old configuration.
-        if bad.is_none() || service.config.is_none() && service.run.state.is_down() {
-            service.config = Some(Box::new(reading.config));
-        }
-        ctx.send(FromHelper::Loaded {
-            unit: source.unit.clone(),
-            findings: reading.findings,
-            implied: reading.implied,
-            can_reload,
-        });
-    }
-
-    fn unload(&mut self, ctx: &mut Context<'_>, unit: &str) {
-        let Some(at) = self.by_name(unit) else { return };
-        if self
-            .get(at)
-            .is_some_and(|service| !service.run.state.is_down())
-        {
-            return;
-        }
-        self.drop_socket(ctx, at);
-        self.drop_deposits(ctx, at, None);
-        if let Some(service) = self.get_mut(at) {
-            stop_waiting(service, ctx);
-        }
-        ctx.journal.forget(unit);
-        self.names.remove(unit);
-        self.times.retain(|(_, other)| *other != at);
-        if let Some(place) = self.list.get_mut(at as usize) {
-            *place = None;
-        }
-    }
-
-    fn command(&mut self, ctx: &mut Context<'_>, command: &Command) {
-        let at = self.entry(&command.unit);
-        let Some(service) = self.get_mut(at) else {
-            return;
-        };
-        let (seq, invocation) = (command.seq, command.invocation);
-        if let Verb::Kill { whom, signal } = command.verb {
-            if seq > service.run.kill_seq {
-                service.run.kill_seq = seq;
-                self.record(ctx, at);
-                self.kill(ctx, at, whom, signal);
-            }
-            return self.report(ctx, at);
-        }
-        if seq <= service.run.seq {
-            return self.report(ctx, at);
-        }
-        let about = service.about.take().unwrap_or_default();
-        service.restarting = about.restarting;
-        match command.verb {
-            Verb::Start => {
-                self.monitor(at, &about);
-                self.start(ctx, at, seq, invocation);
-            }
-            Verb::Stop => self.feed(ctx, at, Event::Stop { seq }),
-            Verb::Reload => self.feed(ctx, at, Event::Reload { seq }),
-            _ => self.feed(ctx, at, Event::ResetFailed { seq }),
-        }
-    }
-
-    fn start(
-        &mut self,
-        ctx: &mut Context<'_>,
-        at: u32,
-        seq: u64,
-        invocation: units::state::Invocation,
-    ) {
-        let Some(service) = self.get_mut(at) else {
-            return;
-        };
-        let down = service.run.state.is_down();
-        let broken = match (&service.broken, &service.config) {
-            (Some(why), _) => Some(why.to_string()),
-            (None, None) => Some("the service helper was not told its configuration".into()),
-            (None, Some(_)) => None,
-        };
-        if let Some(why) = broken.filter(|_| down) {
-            return self.refuse(ctx, at, seq, invocation, why);
-        }
-        // What cannot be remembered must not be begun; what runs goes on.
-        if down && ctx.journal.is_full() {
-            self.record(ctx, at);
-            if ctx.journal.is_full() {
-                return self.refuse(ctx, at, seq, invocation, FULL.into());
-            }
-        }
-        let Some(service) = self.get_mut(at) else {
-            return;
-        };
-        if down {
-            let cgroup = service
-                .config
-                .as_ref()
-                .map(|config| config.cgroup.to_string());
-            service.run.cgroup = cgroup.unwrap_or_default();
-        }
-        self.feed(ctx, at, Event::Start { seq, invocation });
-    }
-
-    /// Something to know about a unit's next command. A unit that is up has had its start, from
-    /// another helper process.
-    fn about(&mut self, about: About) {
-        let at = self.entry(&about.unit);
-        let down = self.get(at).is_none_or(|s| s.run.state.is_down());
-        if !down {
-            self.monitor(at, &about);
-        }
-        if let Some(service) = self.get_mut(at) {
-            service.about = Some(about);
-        }
-    }
-
-    /// Notes how the unit ended whose end starts this one.
-    fn monitor(&mut self, at: u32, about: &About) {
-        let other = self.by_name(&about.triggered_by);
-        let variables = other.and_then(|other| self.get(other)).map(spawn::monitor);
-        if let Some(service) = self.get_mut(at) {
-            service.monitor = variables.unwrap_or_default();
-        }
-    }
-
-    /// A start that is not even begun.
-    fn refuse(
-        &mut self,
-        ctx: &mut Context<'_>,
-        at: u32,
-        seq: u64,
-        invocation: units::state::Invocation,
-        why: String,
-    ) {
-        if let Some(service) = self.get_mut(at) {
-            service.run.seq = seq;
-            service.run.invocation = invocation;
-            service.run.outcome = Outcome::Failed;
-            service.run.detail = why;
-        }
-        self.record(ctx, at);
-        self.report(ctx, at);
-    }
-
-    fn kill(&mut self, ctx: &mut Context<'_>, at: u32, whom: Whom, number: u8) {
-        let root = self.shared.root.clone();
-        let Some(service) = self.get_mut(at) else {
-            return;
-        };
-        let named = match whom {
-            Whom::All => [service.run.main, service.run.control],
-            Whom::Main => [service.run.main, None],
-            Whom::Control => [None, service.run.control],
-        };
-        let mut reached = false;
-        for proc in named.iter().flatten() {
-            reached |= process::kill(of_platform(*proc), i32::from(number)).is_ok();
-        }
-        if whom == Whom::All {
-            reached |= service.signal_rest(root.as_deref(), &[i32::from(number)]);
-        }
-        if !reached {
-            let unit = service.run.unit.clone();
-            let text = format!("no process of it was there to take signal {number}");
-            ctx.send(FromHelper::Log {
-                level: 5,
-                unit,
-                text,
-            });
-        }
-    }
-
     /// A process has ended, or is gone and nobody knows how ([`END_UNKNOWN`]).
     fn ended(&mut self, ctx: &mut Context<'_>, proc: ProcId, status: i32) {
-        let same = |own: Option<ProcId>| {
-            own.is_some_and(|own| {
-                own.pid == proc.pid
-                    && (own.start == proc.start || proc.start == 0 || own.start == 0)
-            })
-        };
+        let same = |own: Option<ProcId>| own.is_some_and(|own| own.may_be(proc));
         let is_its = |service: &Service| same(service.run.main) || same(service.run.control);
-        let of_pid = self.pids.get(&proc.pid).copied();
+        let of_pid = self.by_pid(proc.pid);
         // What it said before it ended comes first: it may have named another main process.
         if let Some(at) = of_pid.filter(|at| self.get(*at).is_some_and(is_its)) {
             self.read_socket(ctx, at);
@@ -634,14 +263,13 @@ impl UnitType for Services {
     }
 
     fn tick(&mut self, now: Micros, ctx: &mut Context<'_>) {
-        let times = self.times.iter().take_while(|(when, _)| *when <= now);
-        for at in times.map(|(_, at)| *at).collect::<Vec<u32>>() {
+        for at in self.due_by(now) {
             self.due(ctx, at, now);
             self.index(at);
         }
     }
 
     fn deadline(&self) -> Option<Micros> {
-        self.times.first().map(|(when, _)| *when)
+        self.first_time()
     }
 }

@@ -4,11 +4,13 @@
 //!
 //! A service is a record ([`run::Run`]) on which a state machine ([`machine`]) works by rules
 //! ([`policy`]) read from the unit's files ([`config`]). The machine is pure; everything it wants is
-//! carried out by [`helper::Services`], which the runtime of [`units::runtime`] drives in a process
+//! carried out by [`services::Services`], which the runtime of [`units::runtime`] drives in a process
 //! of its own or inside the manager.
 //!
 //! * [`spawn`] makes processes: slot in the journal, fork into the control group, set-up in the child
 //!   ([`child`], by [`context`] and [`plan`]), exec.
+//! * [`services`] is all of them and how one is found; `helper` brings what comes from outside to
+//!   the one that it concerns, `commands` what the manager says.
 //! * [`effects`] carries out a turn; [`sockets`] hears what services say ([`notify`]);
 //!   [`descriptors`] are what they start with; [`adopt`] goes on where a killed helper stopped.
 //!
@@ -18,22 +20,24 @@
 
 pub mod adopt;
 pub mod child;
+mod commands;
 pub(crate) mod compare;
 pub mod config;
 pub mod context;
 pub mod descriptors;
 pub mod effects;
-pub mod helper;
+mod helper;
 pub mod machine;
 pub mod notify;
 pub mod plan;
 pub mod policy;
 pub mod run;
 pub mod service;
+pub mod services;
 pub mod sockets;
 pub mod spawn;
 
-pub use helper::Services;
+pub use services::Services;
 
 use std::path::Path;
 use units::runtime::{Settings, socket};

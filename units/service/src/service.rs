@@ -193,12 +193,12 @@ impl Service {
                 .and_then(|group| group.all_members())
                 .unwrap_or_default()
                 .into_iter()
-                .map(convert)
+                .map(ProcId::from)
                 .collect(),
             None if self.run.sessions.is_empty() => Vec::new(),
             None => process::find(|_, status| self.run.sessions.contains(&status.session))
                 .into_iter()
-                .map(convert)
+                .map(ProcId::from)
                 .collect(),
         }
     }
@@ -239,7 +239,7 @@ impl Service {
                 continue;
             }
             for number in numbers {
-                any |= process::kill(of_platform(proc), *number).is_ok();
+                any |= process::kill(proc.into(), *number).is_ok();
             }
         }
         any
@@ -261,21 +261,5 @@ impl Service {
         if let Some(path) = self.group_path(root) {
             let _ = cgroup::remove(&path);
         }
-    }
-}
-
-/// From the platform's identity to the wire's.
-pub fn convert(proc: process::ProcId) -> ProcId {
-    ProcId {
-        pid: proc.pid,
-        start: proc.start,
-    }
-}
-
-/// From the wire's identity to the platform's.
-pub fn of_platform(proc: ProcId) -> process::ProcId {
-    process::ProcId {
-        pid: proc.pid,
-        start: proc.start,
     }
 }

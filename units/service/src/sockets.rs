@@ -12,11 +12,11 @@
 //! Who sent a datagram is told by the kernel. `NotifyAccess=` decides whose count; a main process
 //! by MAINPID= must belong to the unit, whoever names it.
 
-use crate::helper::{Services, Token};
 use crate::machine::{Event, Notification};
 use crate::notify::{self, Said};
 use crate::policy::Access;
 use crate::service::Socket;
+use crate::services::{Services, Token};
 use platform::poll::Interest;
 use platform::socket::{self, Received};
 use platform::{clock, files};

@@ -99,11 +99,7 @@ pub fn spawn(
         let slots = &*slots;
         let writer = pipe.as_ref().map(|(_, writer)| writer);
         let mut body = |in_group| {
-            let own = process::own_born_after(before);
-            let own = ProcId {
-                pid: own.pid,
-                start: own.start,
-            };
+            let own = process::own_born_after(before).into();
             be_born(&plan, ready.as_mut(), in_group, (slots, slot, own), writer)
         };
         let group = group.as_ref().map(AsFd::as_fd);

@@ -4,14 +4,11 @@
 
 use crate::listener::{Listener, fits};
 use platform::listen::{Kind, Place, Tune};
-use std::path::Path;
-use units::facts::{Machine, UnitFacts};
 use units::name::UnitName;
-use units::section::{self, Refusal};
+use units::section::{self, Refusal, Taken, put};
 use units::state::Micros;
-use units::value::specifier::Facts;
 use units::value::{self, ValueError, size, time};
-use units::wire::helper::{Finding, Implied, Severity, UnitSource};
+use units::wire::helper::{Finding, Implied, UnitSource};
 
 /// `BindIPv6Only=`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,31 +125,18 @@ pub struct Reading {
 /// Reads a unit; `None` if its name is none. What is wrong is among the findings.
 pub fn read(source: &UnitSource, strict: bool) -> Option<Reading> {
     let unit = UnitName::new(&source.unit).ok()?;
-    let machine = Machine::new(Path::new("/"));
-    let fragment = source.files.first().map_or("", String::as_str);
-    let facts = UnitFacts {
-        machine: &machine,
-        fragment,
-    };
     let mut config = Config::new(&unit);
     let mut findings = Vec::new();
-    section::read(source, "Socket", strict, &mut findings, &mut |key, text| {
-        take(&mut config, &unit, &facts, key, text)
-    });
-    let mut error = |text: &str| {
-        findings.push(Finding {
-            severity: Severity::Error,
-            file: 0,
-            line: 0,
-            text: text.into(),
-        });
-    };
+    let mut take = |key: &str, text: &str| take(&mut config, &unit, key, text);
+    section::read_resolved(source, &unit, "Socket", strict, &mut findings, &mut take);
     let paths: Vec<&str> = config.listeners.iter().filter_map(Listener::path).collect();
     if config.listeners.is_empty() {
-        error("it listens on nothing: add ListenStream=, ListenDatagram= or their kin");
+        let text = "it listens on nothing: add ListenStream=, ListenDatagram= or their kin";
+        findings.push(Finding::of_unit(text));
     }
     if !config.links.is_empty() && paths.len() != 1 {
-        error("Symlinks= needs one listener with a path, and no more");
+        let text = "Symlinks= needs one listener with a path, and no more";
+        findings.push(Finding::of_unit(text));
     }
     let implied = paths.iter().map(|path| Implied {
         key: "RequiresMountsFor".into(),
@@ -166,21 +150,8 @@ pub fn read(source: &UnitSource, strict: bool) -> Option<Reading> {
     })
 }
 
-type Taken = Result<(), Refusal>;
-
 /// What a directive does with its value; `None` if it is not carried out.
-fn take(
-    config: &mut Config,
-    unit: &UnitName,
-    facts: &dyn Facts,
-    key: &str,
-    text: &str,
-) -> Option<Taken> {
-    let expanded = value::specifier::expand(text, unit, facts);
-    let text: &str = match &expanded {
-        Ok(text) => text,
-        Err(error) => return Some(Err(Refusal::Bad(error.to_string()))),
-    };
+fn take(config: &mut Config, unit: &UnitName, key: &str, text: &str) -> Option<Taken> {
     if let Some(option) = option_of(key) {
         return Some(number(key, text).map(|value| config.set(option, value)));
     }
@@ -218,10 +189,6 @@ fn take(
         "TriggerLimitBurst" => put(value::unsigned32(text), |burst| config.limit.1 = burst),
         _ => return None,
     })
-}
-
-fn put<T>(value: Result<T, ValueError>, to: impl FnOnce(T)) -> Taken {
-    value.map(to).map_err(Refusal::from)
 }
 
 /// An empty value forgets every listener, of whatever sort, as in systemd.

@@ -9,12 +9,12 @@ use crate::unit::{Slot, Unit, label, make_links};
 use platform::poll::Ready;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use units::file::first_error;
 use units::journal::Remembered;
 use units::runtime::{Context, Message, UnitType};
 use units::state::{Micros, Outcome, ProcId};
 use units::wire::helper::{
-    Command, FromHelper, HelperConfig, Label, Severity, Sockets as Offer, Triggered, UnitSource,
-    Verb,
+    Command, FromHelper, HelperConfig, Label, Sockets as Offer, Triggered, UnitSource, Verb,
 };
 
 /// systemd's words for how it went wrong.
@@ -67,15 +67,7 @@ impl Sockets {
         let Some(reading) = config::read(source, self.strict) else {
             return;
         };
-        let bad = reading
-            .findings
-            .iter()
-            .find(|f| f.severity == Severity::Error);
-        let broken = bad.map_or(String::new(), |found| {
-            let file = source.files.get(usize::from(found.file));
-            let file = file.map_or("", String::as_str);
-            format!("{file}:{}: {}", found.line, found.text)
-        });
+        let broken = first_error(&reading.findings, &source.files).unwrap_or_default();
         let unit = self.entry(&source.unit);
         if broken.is_empty() {
             unit.config = Some(reading.config);

@@ -518,5 +518,11 @@ pub fn describe(finding: &Finding, files: &[String]) -> String {
     format!("{place}: {}", finding.text)
 }
 
+/// The first error among findings, as one line for people: why a unit must not be started.
+pub fn first_error(findings: &[Finding], files: &[String]) -> Option<String> {
+    let error = findings.iter().find(|f| f.severity == Severity::Error)?;
+    Some(describe(error, files))
+}
+
 #[cfg(test)]
 mod tests;

@@ -66,7 +66,7 @@ fn line_ends_and_byte_order_mark() {
 
 #[test]
 fn what_is_ignored_is_said() {
-    let (unit, findings, ok) = read(b"A=1\n[U]\nnonsense\n=x\nB=\xff\n# \xff\nC=ok\n");
+    let (unit, mut findings, ok) = read(b"A=1\n[U]\nnonsense\n=x\nB=\xff\n# \xff\nC=ok\n");
     assert!(ok);
     assert_eq!(lines(&unit), ["U.C=ok@7"]);
     let at: Vec<u32> = findings.iter().map(|f| f.line).collect();
@@ -75,6 +75,11 @@ fn what_is_ignored_is_said() {
     assert!(findings[1].text.contains("“nonsense”") && findings[1].text.contains("Key=value"));
     let files = vec!["/etc/x.service".into()];
     assert!(describe(&findings[3], &files).starts_with("/etc/x.service:5: found “B="));
+    // Of these none is an error; what is of no line has no number.
+    assert_eq!(first_error(&findings, &files), None);
+    findings.push(Finding::of_unit("it listens on nothing"));
+    let error = first_error(&findings, &files);
+    assert_eq!(error.unwrap(), "/etc/x.service: it listens on nothing");
 }
 
 #[test]

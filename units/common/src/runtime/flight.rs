@@ -2,7 +2,7 @@
 
 use crate::state::{ActiveState, Outcome, Report};
 use crate::store::Store;
-use crate::wire::helper::{Command, Finding, FromHelper, Severity, ToHelper};
+use crate::wire::helper::{Command, Finding, FromHelper, ToHelper};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -82,12 +82,7 @@ impl Flight {
     pub fn refuse_load(&self, unit: String) -> FromHelper {
         FromHelper::Loaded {
             unit,
-            findings: Vec::from([Finding {
-                severity: Severity::Error,
-                file: 0,
-                line: 0,
-                text: self.reason(" (sctl crashes)"),
-            }]),
+            findings: Vec::from([Finding::of_unit(self.reason(" (sctl crashes)"))]),
             implied: Vec::new(),
             can_reload: false,
         }

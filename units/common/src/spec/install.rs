@@ -1,6 +1,6 @@
 //! `[Install]`: what enabling a unit does. Read by `enable` and its kin only, never at boot.
 
-use crate::file::{UnitFile, describe};
+use crate::file::UnitFile;
 use crate::name::UnitName;
 use crate::value::specifier::{Facts, expand};
 use crate::value::words::Words;
@@ -80,12 +80,6 @@ impl Install {
         }
         install
     }
-}
-
-/// The first error among findings, as one line.
-pub fn first_error(findings: &[Finding], files: &[String]) -> Option<String> {
-    let error = findings.iter().find(|f| f.severity == Severity::Error)?;
-    Some(describe(error, files))
 }
 
 #[cfg(test)]

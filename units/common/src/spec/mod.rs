@@ -13,7 +13,7 @@ mod read;
 mod table;
 
 pub use condition::{Condition, ConditionKind};
-pub use install::{Install, first_error};
+pub use install::Install;
 pub use read::read;
 pub use table::{keys, reads};
 

@@ -90,6 +90,18 @@ pub struct Finding {
     pub text: String,
 }
 
+impl Finding {
+    /// An error of the unit as a whole: of no line of its file.
+    pub fn of_unit(text: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            file: 0,
+            line: 0,
+            text: text.into(),
+        }
+    }
+}
+
 /// A dependency that follows from a unit's own section (a directory's mount, a bus, a device).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Implied {

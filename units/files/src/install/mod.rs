@@ -28,9 +28,9 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use units::facts::{Machine, UnitFacts};
-use units::file::UnitFile;
+use units::file::{UnitFile, describe, first_error};
 use units::name::UnitName;
-use units::spec::{Install, first_error};
+use units::spec::Install;
 
 /// Most units one call may reach through `Also=`.
 const MAX_UNITS: usize = 1024;
@@ -321,7 +321,7 @@ impl Installer {
         }
         let notes = findings
             .iter()
-            .map(|f| units::file::describe(f, &files))
+            .map(|found| describe(found, &files))
             .collect();
         Ok((install, notes))
     }

@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn mounts_of_every_prefix_that_has_a_unit() {
+    fn requires_mounts_for_and_wants_mounts_for_every_prefix_that_has_a_unit() {
         let mut spec = spec("a.service");
         spec.mounts_for = vec![(true, "/var/lib/x".into()), (false, "/srv".into())];
         need_mounts(&mut spec, |mount| {

@@ -30,7 +30,7 @@ use std::rc::Rc;
 use units::collections::Set;
 use units::directives::{Standing, own_section, standing};
 use units::facts::{Machine, UnitFacts};
-use units::file::{Entry, UnitFile, describe};
+use units::file::{Entry, UnitFile, describe, first_error};
 use units::name::UnitName;
 use units::spec::{self, Condition, DepKind, LoadState, StartLimit, UnitSpec};
 use units::value::specifier::expand;
@@ -340,7 +340,7 @@ impl Loader {
         spec::read(spec, &file, &facts, findings);
         let files = files(spec);
         if !sound {
-            let reason = spec::first_error(findings, &files).unwrap_or_default();
+            let reason = first_error(findings, &files).unwrap_or_default();
             spec.load = LoadState::Error { reason };
         }
         loaded.entries = own_entries(spec, &file, findings);

@@ -25,7 +25,7 @@ use units::section::{self, Refusal};
 use units::state::Micros;
 use units::value::exec::Command;
 use units::value::specifier::Facts;
-use units::wire::helper::{Finding, HelperConfig, Implied, Severity, UnitSource};
+use units::wire::helper::{Finding, HelperConfig, Implied, UnitSource};
 
 /// A directive of `[Unit]` that comes with a service's own: without any command it is what the
 /// service is for.
@@ -96,20 +96,12 @@ impl Draft<'_> {
 
 /// Reads a unit. Never fails as a whole: what is wrong is among the findings.
 pub fn read(source: &UnitSource, defaults: &HelperConfig) -> Reading {
-    let mut findings = Vec::new();
     let unit = match UnitName::new(&source.unit) {
         Ok(unit) => unit,
         Err(error) => {
-            let text = error.to_string();
-            findings.push(Finding {
-                severity: Severity::Error,
-                file: 0,
-                line: 0,
-                text,
-            });
             return Reading {
                 config: Config::default(),
-                findings,
+                findings: Vec::from([Finding::of_unit(error.to_string())]),
                 implied: Vec::new(),
             };
         }
@@ -130,6 +122,7 @@ pub fn read(source: &UnitSource, defaults: &HelperConfig) -> Reading {
     };
     draft.policy.again.delay = defaults.restart_delay;
     draft.policy.times.stop = defaults.timeout_stop;
+    let mut findings = Vec::new();
     section::read(
         source,
         "Service",

@@ -4,12 +4,12 @@ use super::streams::{input, output};
 use super::{Draft, Refusal};
 use crate::context::{Context, Directories, Preserve, Sort, WorkingDirectory};
 use crate::policy::{Access, KillMode, Kind, NEVER, Restart, Step, TimeoutMode};
+use units::section::Taken;
 use units::state::Micros;
 use units::value::exit::ExitSet;
 use units::value::words::Words;
 use units::value::{self, ValueError, environ, exec, rlimit, signal, time};
 
-type Taken = Result<(), Refusal>;
 type Handler = fn(&mut Draft<'_>, &str, &str) -> Taken;
 
 /// What takes the value of a directive of `[Service]`; `None` if we do not carry it out.

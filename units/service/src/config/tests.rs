@@ -2,7 +2,7 @@ use super::*;
 use crate::context::{Input, Output, Preserve, Sort};
 use crate::policy::{Access, KillMode, Kind, NEVER, Restart};
 use units::value::rlimit::Resource;
-use units::wire::helper::RawEntry;
+use units::wire::helper::{RawEntry, Severity};
 
 fn source(text: &str) -> UnitSource {
     let mut entries = Vec::new();

@@ -197,6 +197,37 @@ fn the_unknown_and_the_unsupported_are_told_apart() {
 }
 
 #[test]
+fn description_documentation_and_source_path() {
+    let (spec, findings) = load(
+        "a@b.service",
+        "[Unit]\nDescription=the %i\nDocumentation=man:a(8) https://x/%i\nSourcePath=/etc//%i\n",
+    );
+    assert!(findings.is_empty(), "{findings:?}");
+    assert_eq!(spec.description, "the b");
+    assert_eq!(spec.documentation, ["man:a(8)", "https://x/b"]);
+    assert_eq!(spec.source_path, "/etc/b");
+    // None of these keeps a unit from being used.
+    let (spec, findings) = load(
+        "a.service",
+        "[Unit]\nDescription=100%Q\nDocumentation=man:a(8) b man:c(8)\n",
+    );
+    assert_eq!(spec.load, LoadState::Loaded);
+    assert_eq!(spec.description, "100%Q");
+    assert_eq!(spec.documentation, ["man:a(8)", "man:c(8)"]);
+    let lines: Vec<_> = findings.iter().map(|f| (f.severity, f.line)).collect();
+    assert_eq!(lines, [2, 3].map(|line| (Severity::Warning, line)));
+}
+
+#[test]
+fn survive_final_kill_signal_is_read_and_reported() {
+    let (spec, findings) = load("a.service", "[Unit]\nSurviveFinalKillSignal=yes\n");
+    assert_eq!(spec.load, LoadState::Loaded);
+    assert!(spec.survive_final_kill);
+    let lines: Vec<_> = findings.iter().map(|f| (f.severity, f.line)).collect();
+    assert_eq!(lines, [(Severity::Unsupported, 2)]);
+}
+
+#[test]
 fn a_spec_survives_the_wire() {
     let (spec, _) = load("a.service", "[Unit]\nRequires=b.service\nConditionHost=x\n");
     let bytes = postcard::to_allocvec(&spec).unwrap();
