@@ -217,8 +217,11 @@ def differences(tree, theirs, ours):
         if left is None or right is None:
             if left != right:
                 found.append(f"{command}: systemd {_end(left)}, ours {_end(right)}")
-        elif left[0] != right[0] and not _documented(words, left[0], right[0]):
-            found.append(f"{command}: status: systemd {left[0]}, ours {right[0]}\n" + _said(theirs, ours, number))
+        elif left[0] != right[0]:
+            # (Refused at once there, the job may have to wait for its turn here.)
+            if not _documented(tree, words, left[0], right[0]):
+                status = f"status: systemd {left[0]}, ours {right[0]}"
+                found.append(f"{command}: {status}\n" + _said(theirs, ours, number))
         # Of several units one may be refused: systemctl then still waits for the others.
         elif abs(left[1] - right[1]) > SLACK and not (left[0] and len(_units(words)) > 1):
             found.append(f"{command}: ended: systemd at {left[1] / 1000:.1f} s, ours at {right[1] / 1000:.1f} s")
@@ -245,14 +248,17 @@ def _hurried(tree, record, unit):
     )
 
 
-def _documented(words, theirs, ours):
-    """Whether docs/differences.md says so of these exit statuses: the reload of a unit that was not read before is
-    refused by systemd, and it does not know units any more that are down."""
+def _documented(tree, words, theirs, ours):
+    """Whether docs/differences.md says so of these exit statuses: systemd knows at once that a unit cannot be reloaded, and
+    does not know units any more that are down."""
     # Refused one of several units, the command ends with that; systemctl goes on and ends with what went wrong last.
     if len(_units(words)) > 1 and theirs and ours:
         return True
     if words[0] == "reload":
         return (theirs, ours) == (3, 0 if "--no-block" in words else 1)
+    # What cannot be reloaded is restarted, and that is forbidden. Here a unit that is down is left as it is.
+    if words[0] == "try-reload-or-restart" and (theirs, ours) == (4, 0):
+        return any(_values(tree, unit, "RefuseManualStart", "RefuseManualStop") for unit in _units(words))
     # The first start's job, which has nothing to do, is cancelled there by the second's flush.
     flushed = "--job-mode=flush" in words and (theirs, ours) == (1, 0)
     return flushed or words[0] == "reset-failed" and (theirs, ours) == (1, 0)

@@ -561,7 +561,9 @@ fn collect_mode() {
     assert_eq!(w.collected, ["b", "a"], "r refers to the third");
     assert!(w.engine.find(&sim::name("a")).unwrap().load.is_none());
     assert!(
-        !w.store.keys().any(|(kind, _)| *kind == 0),
+        !w.store
+            .keys()
+            .any(|key| matches!(key, sim::world::Key::Unit(_))),
         "no record is left"
     );
     // The next reference loads it again.

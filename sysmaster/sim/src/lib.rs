@@ -27,6 +27,7 @@ pub mod play;
 pub mod promises;
 pub mod rng;
 pub mod script;
+pub mod series;
 pub mod settings;
 pub mod shrink;
 pub mod world;

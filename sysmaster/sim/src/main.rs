@@ -1,9 +1,10 @@
-//! `sim [--seed FIRST] [--seeds N] [--seconds T] [CASE…]`: plays random cases, or those of files.
+//! `sim [--seed FIRST] [--seeds N] [--seconds T] [--threads N] [CASE…]`: plays random cases, or those of files.
 //!
 //! Exit code 0: every promise was kept; 1: one was broken, and the smallest case found that breaks it
 //! was printed and written to `target/sim/`; 2: it was called in a way it does not know.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use sim::series::{self, Tally};
 use sim::{Case, generate, play, shrink};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ struct Options {
     seed: u64,
     seeds: u64,
     seconds: Option<u64>,
+    threads: Option<usize>,
     cases: Vec<String>,
     mutants: bool,
 }
@@ -24,6 +26,7 @@ fn options() -> Option<Options> {
         seed: 1,
         seeds: 1000,
         seconds: None,
+        threads: None,
         cases: Vec::new(),
         mutants: false,
     };
@@ -34,6 +37,7 @@ fn options() -> Option<Options> {
             "--seed" => options.seed = number()?,
             "--seeds" => options.seeds = number()?,
             "--seconds" => options.seconds = Some(number()?),
+            "--threads" => options.threads = Some(number()?.clamp(1, 1024) as usize),
             "--mutants" => options.mutants = true,
             _ if arg.starts_with('-') => return None,
             _ => options.cases.push(arg),
@@ -44,7 +48,7 @@ fn options() -> Option<Options> {
 
 fn main() -> ExitCode {
     let Some(options) = options() else {
-        eprintln!("sim [--seed FIRST] [--seeds N] [--seconds T] [--mutants] [CASE…]");
+        eprintln!("sim [--seed FIRST] [--seeds N] [--seconds T] [--threads N] [--mutants] [CASE…]");
         return ExitCode::from(2);
     };
     // What is a broken promise is told as one.
@@ -107,30 +111,25 @@ fn show(run: &sim::Run) {
 
 fn seeds(options: &Options) -> ExitCode {
     let since = Instant::now();
-    let (mut played, mut effects, mut crashes) = (0, 0, 0);
-    let over = |since: Instant| {
-        let limit = options.seconds.map(Duration::from_secs);
-        limit.is_some_and(|limit| since.elapsed() >= limit)
-    };
-    let last = options.seed.saturating_add(options.seeds);
-    for seed in options.seed..last {
+    let until = options
+        .seconds
+        .map(|seconds| since + Duration::from_secs(seconds));
+    let (first, end) = (options.seed, options.seed.saturating_add(options.seeds));
+    let threads = options.threads.unwrap_or_else(series::threads);
+    let (tally, failed) = series::seeds(first..end, until, threads);
+    if let Some(seed) = failed {
         let case = generate::case(seed);
-        let run = play(&case);
-        played += 1;
-        effects += run.effects;
-        crashes += run.crashes;
-        if !run.broken.is_empty() {
-            return report(seed, &case, &run);
-        }
-        if over(since) {
-            break;
-        }
+        return report(seed, &case, &play(&case));
     }
+    let Tally {
+        played,
+        effects,
+        crashes,
+    } = tally;
     let time = since.elapsed().as_secs_f64();
     println!(
-        "seeds {}..{}: {played} runs, {effects} effects, {crashes} crashes, {time:.1} s",
-        options.seed,
-        options.seed + played
+        "seeds {first}..{}: {played} runs, {effects} effects, {crashes} crashes, {time:.1} s",
+        first + played
     );
     println!("{played} passed, 0 failed");
     ExitCode::SUCCESS

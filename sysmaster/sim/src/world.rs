@@ -43,8 +43,21 @@ enum Said {
     Synced(String, Vec<UnitName>),
 }
 
-/// What is stored: kind and key of each record, and the record.
-pub type Store = BTreeMap<(u8, String), Record>;
+/// What a record is of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// A unit.
+    Unit(UnitName),
+    /// A job.
+    Job(u32),
+    /// The engine itself.
+    Engine,
+    /// An atomic start.
+    Atomic(u32),
+}
+
+/// What is stored.
+pub type Store = BTreeMap<Key, Record>;
 
 /// All there is.
 #[derive(Debug)]
@@ -264,13 +277,13 @@ impl World {
                 self.store.insert(key_of(&record), record);
             }
             Effect::ForgetUnit { unit } => {
-                self.store.remove(&(0, unit.to_string()));
+                self.store.remove(&Key::Unit(unit));
             }
             Effect::ForgetJob { job } => {
-                self.store.remove(&(1, job.0.to_string()));
+                self.store.remove(&Key::Job(job.0));
             }
             Effect::ForgetAtomic { transaction } => {
-                self.store.remove(&(3, transaction.to_string()));
+                self.store.remove(&Key::Atomic(transaction));
             }
             Effect::Command {
                 unit,
@@ -372,11 +385,11 @@ pub(crate) fn new_engine(epoch: u32) -> Engine {
     })
 }
 
-fn key_of(record: &Record) -> (u8, String) {
+fn key_of(record: &Record) -> Key {
     match record {
-        Record::Unit(unit) => (0, unit.name.to_string()),
-        Record::Job(job) => (1, job.id.0.to_string()),
-        Record::Engine(_) => (2, String::new()),
-        Record::Atomic(atomic) => (3, atomic.transaction.to_string()),
+        Record::Unit(unit) => Key::Unit(unit.name.clone()),
+        Record::Job(job) => Key::Job(job.id.0),
+        Record::Engine(_) => Key::Engine,
+        Record::Atomic(atomic) => Key::Atomic(atomic.transaction),
     }
 }

@@ -25,6 +25,7 @@ impl Watch {
     /// An effect is about to be carried out.
     pub fn effect(&mut self, sight: &Sight<'_>, effect: &Effect) {
         self.count += 1;
+        self.changes += 1;
         self.note_portion(effect);
         if !matches!(
             effect,

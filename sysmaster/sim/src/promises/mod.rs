@@ -39,7 +39,7 @@ use units::name::UnitName;
 use units::spec::{DepKind, UnitSpec};
 use units::state::{ActiveState, JobMode, JobResult, JobVerb, Micros};
 
-use crate::world::Store;
+use crate::world::{Key, Store};
 
 /// What a promise is judged by.
 #[derive(Clone, Copy, Debug)]
@@ -68,21 +68,21 @@ impl<'a> Sight<'a> {
     }
 
     fn unit_record(&self, unit: &UnitName) -> Option<&'a UnitRecord> {
-        match self.store.get(&(0, unit.to_string())) {
+        match self.store.get(&Key::Unit(unit.clone())) {
             Some(Record::Unit(record)) => Some(record),
             _ => None,
         }
     }
 
     fn job_record(&self, job: u32) -> Option<&'a JobRecord> {
-        match self.store.get(&(1, job.to_string())) {
+        match self.store.get(&Key::Job(job)) {
             Some(Record::Job(record)) => Some(record),
             _ => None,
         }
     }
 
     fn engine_record(&self) -> EngineRecord {
-        match self.store.get(&(2, String::new())) {
+        match self.store.get(&Key::Engine) {
             Some(Record::Engine(record)) => *record,
             _ => EngineRecord::default(),
         }
@@ -121,6 +121,14 @@ struct Seen {
     left_alone: Option<Micros>,
     /// Starts in the interval of its limit.
     limit: (Micros, u32),
+}
+
+impl Seen {
+    /// Whether it was started or stopped too often by others' ends within the last ten seconds.
+    fn is_left_alone(&self, now: Micros) -> bool {
+        self.left_alone
+            .is_some_and(|since| now.saturating_sub(since) < 10_000_000)
+    }
 }
 
 /// A job, as its records tell.
@@ -217,6 +225,13 @@ pub struct Watch {
     pub broken: Vec<String>,
     graph: Graph,
     stale: bool,
+    /// What each file said when this manager last loaded it.
+    declared: BTreeMap<UnitName, Vec<(DepKind, UnitName)>>,
+    recovered: shadow::Recovered,
+    /// Inputs given.
+    inputs: u64,
+    /// Effects seen, files loaded and managers begun: only then stored state or graph change.
+    changes: u64,
     units: BTreeMap<UnitName, Seen>,
     jobs: BTreeMap<u32, SeenJob>,
     /// Of two units, the first says that it conflicts with the second, and both may be up: see [`effects`].
@@ -281,15 +296,15 @@ impl Watch {
     /// A file is loaded (again). Dependencies that come and go under units excuse these.
     pub fn loaded(&mut self, spec: &UnitSpec) {
         self.stale = true;
-        for kind in DepKind::ALL {
-            let had: BTreeSet<UnitName> = self.graph.of(&spec.id, kind).cloned().collect();
-            let has: BTreeSet<UnitName> = spec.deps_of(kind).cloned().collect();
-            if had == has {
-                continue;
-            }
-            for unit in had.symmetric_difference(&has) {
-                self.excuse(unit);
-            }
+        self.changes += 1;
+        if self.declared.get(&spec.id) == Some(&spec.deps) {
+            return;
+        }
+        let had = self.declared.insert(spec.id.clone(), spec.deps.clone());
+        let had = BTreeSet::from_iter(had.iter().flatten());
+        let has = BTreeSet::from_iter(&spec.deps);
+        for (_, unit) in had.symmetric_difference(&has) {
+            self.excuse(unit);
             self.excuse(&spec.id);
         }
     }
@@ -310,11 +325,14 @@ impl Watch {
     /// An input is about to be given.
     pub fn before(&mut self, sight: &Sight<'_>, input: &Input) {
         self.step = Step::default();
+        self.inputs += 1;
         if matches!(input, Input::Loaded { .. }) {
             return;
         }
         if std::mem::take(&mut self.stale) {
             self.graph = Graph::new(sight.loaded.values());
+            self.declared
+                .retain(|unit, _| sight.loaded.contains_key(unit));
         }
         self.portion += 1;
         self.past_records = false;
@@ -375,18 +393,29 @@ impl Watch {
 
     /// A new manager was restored, and has done nothing yet: the account goes on from there.
     pub fn crashed(&mut self, engine: &Engine, store: &Store) {
+        // The step was cut off: what it has queued may be what goes on.
+        self.note_tolerated();
         self.asked = None;
         // That the machine goes down is a promise from when it is recorded.
         self.shutting_down = engine.is_shutting_down();
         let slept = std::mem::take(&mut self.step).slept.is_some();
         self.graph = Graph::default();
         self.stale = true;
-        for seen in self.units.values_mut() {
-            seen.active = ActiveState::Inactive;
-        }
+        // What is up is excused as its file is loaded: wider than it need be, see docs/testing.md.
+        self.declared.clear();
+        self.changes += 1;
+        let was: BTreeMap<UnitName, ActiveState> = self
+            .units
+            .iter_mut()
+            .map(|(unit, seen)| (unit.clone(), std::mem::take(&mut seen.active)))
+            .collect();
         for unit in engine.units() {
-            let active = unit.active;
-            self.seen(unit.name).active = active;
+            let (active, by_itself) = (unit.active, unit.job.is_none());
+            let rose = was.get(unit.name).is_none_or(|was| was.is_down()) && !active.is_down();
+            let seen = self.seen(unit.name);
+            seen.active = active;
+            // It came up by itself: that was recorded, and not told any more.
+            seen.excused |= rose && by_itself;
         }
         for record in store.values() {
             if let Record::Unit(record) = record {
@@ -400,7 +429,7 @@ impl Watch {
         }
         let old = std::mem::take(&mut self.jobs);
         for job in engine.jobs() {
-            let Some(Record::Job(record)) = store.get(&(1, job.id.0.to_string())) else {
+            let Some(Record::Job(record)) = store.get(&Key::Job(job.id.0)) else {
                 self.fail(format!("store: a job without a record: {job:?}"));
                 continue;
             };

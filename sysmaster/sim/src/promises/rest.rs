@@ -2,6 +2,7 @@
 
 use super::{Sight, Watch};
 use crate::helper::Slot;
+use crate::world::Key;
 use engine::Phase;
 use engine::api::Backing;
 use std::collections::BTreeMap;
@@ -121,8 +122,9 @@ impl Watch {
 
 /// An atomic start that is on record has jobs that will end it.
 fn check_atomic(sight: &Sight<'_>, found: &mut Vec<String>) {
-    for (_, id) in sight.store.keys().filter(|(kind, _)| *kind == 3) {
-        let jobs = id.parse().ok().and_then(|id| sight.engine.atomic_jobs(id));
+    for key in sight.store.keys() {
+        let Key::Atomic(id) = key else { continue };
+        let jobs = sight.engine.atomic_jobs(*id);
         if jobs.is_none_or(|mut jobs| jobs.next().is_none()) {
             found.push(format!("atomic: start {id} has no end"));
         }

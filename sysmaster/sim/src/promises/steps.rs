@@ -2,6 +2,7 @@
 
 use super::graph::Graph;
 use super::{Sight, Watch, appointments, is_alone};
+use crate::world::Key;
 use engine::api::{Observed, UnitId};
 use engine::{JobView, Phase};
 use std::collections::BTreeSet;
@@ -53,7 +54,7 @@ impl Watch {
     /// A conflict may stay only where its stop does not matter to what is started, because it is the other unit
     /// that says so (`ConflictedBy`), and systemd drops it: see `transaction_minimize_impact` and
     /// `delete_one_unmergeable_job` there. It is told for each such pair when the step is over.
-    fn note_tolerated(&mut self) {
+    pub(super) fn note_tolerated(&mut self) {
         let mut pairs = Vec::new();
         for other in self.step.started.keys() {
             for unit in self.graph.to(other, DepKind::Conflicts) {
@@ -265,8 +266,8 @@ impl Watch {
 
     /// Whether a unit was started or stopped too often by others' ends within the last ten seconds.
     pub(super) fn is_left_alone(&self, sight: &Sight<'_>, unit: &UnitName) -> bool {
-        let since = self.units.get(unit).and_then(|seen| seen.left_alone);
-        since.is_some_and(|since| sight.now.saturating_sub(since) < 10_000_000)
+        let seen = self.units.get(unit);
+        seen.is_some_and(|seen| seen.is_left_alone(sight.now))
     }
 
     /// A unit's end is reported: does it wish for another invocation, and is there no reason yet to
@@ -377,17 +378,19 @@ impl Watch {
     }
 
     fn check_store(&self, sight: &Sight<'_>, found: &mut Vec<String>) {
-        let queued: BTreeSet<String> = sight
-            .engine
-            .jobs()
-            .map(|job| job.id.0.to_string())
-            .collect();
-        let stored = sight.store.keys().filter(|(kind, _)| *kind == 1);
-        let stored: BTreeSet<String> = stored.map(|(_, key)| key.clone()).collect();
-        if queued != stored {
-            found.push(format!("store: jobs {queued:?} queued, {stored:?} stored"));
+        let (mut units, mut jobs) = (0, Vec::new());
+        for key in sight.store.keys() {
+            match key {
+                Key::Unit(_) => units += 1,
+                Key::Job(id) => jobs.push(*id),
+                Key::Engine | Key::Atomic(_) => {}
+            }
         }
-        let units = sight.store.keys().filter(|(kind, _)| *kind == 0).count();
+        let mut queued: Vec<u32> = sight.engine.jobs().map(|job| job.id.0).collect();
+        queued.sort_unstable();
+        if queued != jobs {
+            found.push(format!("store: jobs {queued:?} queued, {jobs:?} stored"));
+        }
         if units > sight.engine.units().count() {
             found.push(format!("store: {units} records of units"));
         }
